@@ -1,0 +1,42 @@
+# Each target does its own set-up: all it needs is Python 3.10 or newer with pip. PYTHON=python3.12 chooses another one.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
+	$(BIN)/python examples/code_index.py "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
+test: lint  ## everything that must hold: style, types, behaviour
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.flowkit-dev
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy --strict flowkit
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+
+$(VENV)/.flowkit: $(BIN)/pip setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.flowkit-dev: $(BIN)/pip setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.flowkit
+
+# Some distributions ship venv without ensurepip; then the interpreter's own pip puts a pip into the new environment.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "flowkit needs Python 3.10 or newer and found no '$(PYTHON)'; say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "flowkit needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); say make PYTHON=/path/to/python3.10" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@echo "making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && \
+	  $(PYTHON) -m pip install --quiet --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" pip && \
+	  printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m pip "$$@"\n' >$@ && chmod +x $@; } || { \
+	  rm -rf $(VENV); echo "cannot make a virtual environment: install the venv module or pip for $(PYTHON) (on Debian: apt install python3-venv)" >&2; exit 1; }
+	@touch $@
