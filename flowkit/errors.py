@@ -1,0 +1,277 @@
+"""Every error flowkit raises on purpose: named for what happened, carrying its fields, saying what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+DISTRIBUTION = "flowkit-durable"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of *known* looks most like *name*, as the tail of an error message (empty when nothing does)."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class FlowkitError(Exception):
+    """Base of every error that flowkit raises; ``StepFailure`` is what executors raise and is not one of them."""
+
+
+class ConfigError(FlowkitError):
+    """A Runtime, store or policy was given a value out of range; the message names the field."""
+
+
+class DiscoveryError(FlowkitError):
+    """A module named for discovery could not be imported or scanned; ``__cause__`` keeps the reason."""
+
+    def __init__(self, module: str, reason: str) -> None:
+        super().__init__(f"cannot discover {module!r}: {reason}")
+        self.module = module
+        self.reason = reason
+
+
+class ExecutorSignatureError(FlowkitError):
+    """An executor's or entrypoint's signature asks for something flowkit cannot give; names file and line."""
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class DuplicateExecutor(FlowkitError):
+    """Two different functions claim one kind."""
+
+    kind: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"executor kind {self.kind!r} is declared twice: {self.first} and {self.second}; rename one of them"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class DuplicatePackage(FlowkitError):
+    """Two different entrypoints claim one package name."""
+
+    name: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"workflow package {self.name!r} is declared twice: {self.first} and {self.second}; rename one of them"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class PackageNotRegistered(FlowkitError):
+    """No entrypoint is registered here under this name."""
+
+    name: str
+    known: tuple[str, ...] = ()
+    hint: str = ""
+
+    def __str__(self) -> str:
+        near = nearest(self.name, self.known)
+        hint = self.hint or "is its module in Runtime(modules=[...])?"
+        return f"workflow package {self.name!r} is not registered{near}; {hint}"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class ExecutorNotRegistered(FlowkitError):
+    """No executor is registered here for this kind of step."""
+
+    kind: str
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        near = nearest(self.kind, self.known)
+        return f"no executor for kind {self.kind!r} is registered{near}; is its module in Runtime(modules=[...])?"
+
+
+class GraphError(FlowkitError):
+    """What an entrypoint or an executor declared is no graph that could run; nothing was stored."""
+
+
+class InvalidInput(FlowkitError):
+    """A value does not fit its annotation, or JSON; the message names each path and what was expected."""
+
+
+class LimitExceeded(FlowkitError):
+    """A documented size limit was passed; the message names the limit and the value."""
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class RunConflict(FlowkitError):
+    """A run with this id is there already, with another package or input; nothing was changed."""
+
+    run_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id!r} exists already with {self.reason}; choose another run_id, or leave it out"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class RunNotFound(FlowkitError):
+    """No run has this id in the store."""
+
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id!r} is not in the store; rt.runs() lists those that are"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class StepNotFound(FlowkitError):
+    """The run is there, but has no step with this id."""
+
+    run_id: str
+    step_id: str
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        near = nearest(self.step_id, self.known)
+        return f"run {self.run_id!r} has no step {self.step_id!r}{near}; rt.steps({self.run_id!r}) lists them"
+
+
+class ResultNotFound(FlowkitError):
+    """The run or step has no such result, record, artifact or output; the message says what would give one."""
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class InvalidTransition(FlowkitError):
+    """A command does not apply to a run or step in its present status; nothing was changed."""
+
+    message: str
+    status: str | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class LeaseLost(FlowkitError):
+    """This attempt no longer owns its step: it was reclaimed, fenced or settled; what it delivers is discarded."""
+
+    run_id: str
+    step_id: str
+
+    def __str__(self) -> str:
+        return f"the lease on step {self.step_id!r} of run {self.run_id!r} is lost; its effects are discarded"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class RunFailed(FlowkitError):
+    """The run ended failed; ``errors`` maps each failed step to its ``StepError``."""
+
+    run_id: str
+    errors: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        shown = list(self.errors.items())[:5]
+        told = "; ".join(f"{step}: {error.code}: {error.message}" for step, error in shown)
+        more = f" (and {len(self.errors) - len(shown)} more)" if len(self.errors) > len(shown) else ""
+        return f"run {self.run_id!r} failed: {told or 'no step error is stored'}{more}"
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class RunCanceled(FlowkitError):
+    """The run ended canceled, so it has no result; ``rt.retry_run`` would make it run again."""
+
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id!r} was canceled; rt.retry_run({self.run_id!r}) makes it run again"
+
+
+class WaitTimeout(FlowkitError, TimeoutError):
+    """The wait's time is over; what was waited for goes on undisturbed."""
+
+
+class RuntimeClosed(FlowkitError):
+    """The Runtime was closed; make a new one."""
+
+
+@attrs.frozen(auto_exc=True, str=False)
+class MissingExtra(FlowkitError):
+    """A feature needs an optional dependency that is not installed."""
+
+    feature: str
+    extra: str
+    without: str = ""
+
+    def __str__(self) -> str:
+        name = f"{DISTRIBUTION}[{self.extra}]"
+        rest = f" {self.without}" if self.without else ""
+        install = f"install it with pip install '{name}' (from a checkout: pip install '.[{self.extra}]')"
+        return f"{self.feature} needs the extra {name}: {install}.{rest}"
+
+
+class StoreError(FlowkitError):
+    """The store could not do what was asked; what was acknowledged before is safe."""
+
+
+class StoreFull(StoreError):
+    """No space is left for the store; work goes on by itself when there is some again."""
+
+
+class StoreBusy(StoreError):
+    """Another program kept the store locked for longer than the busy timeout."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened, read or written just now."""
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer flowkit than this one; it was left untouched."""
+
+
+class DataCorrupted(StoreError):
+    """A stored payload does not match its checksum; nothing altered was handed out."""
+
+
+class StepFailure(Exception):
+    """What an executor raises on purpose; see ``Permanent`` and ``Retryable``."""
+
+    retryable = False
+
+    def __init__(self, code: str, message: object = "", *, details: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(code, str) or not code.strip():
+            raise ValueError(f"{type(self).__name__}: code: expected a non-blank str, got {code!r}")
+        self.code = code
+        self.message = str(message) or code
+        self.details = dict(details) if details is not None else None
+        if isinstance(message, BaseException):
+            self.__cause__ = message
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message if self.message == self.code else f"{self.code}: {self.message}"
+
+
+class Permanent(StepFailure):
+    """The attempt failed and no further attempt would help: ``Permanent("empty_message", "message is required")``."""
+
+
+class Retryable(StepFailure):
+    """The attempt failed, another may succeed: retried while the step's ``Retry`` allows.
+
+    Args:
+        retry_after: seconds to wait before the next attempt; replaces the computed delay and may exceed its maximum.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        code: str,
+        message: object = "",
+        *,
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(code, message, details=details)
+        if retry_after is not None and not (isinstance(retry_after, (int, float)) and 0 <= retry_after < 10**9):
+            raise ValueError(f"Retryable: retry_after: expected seconds >= 0, got {retry_after!r}")
+        self.retry_after = retry_after

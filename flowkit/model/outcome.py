@@ -1,0 +1,163 @@
+"""How an attempt ended, as a value, and the one function that decides it."""
+
+from __future__ import annotations
+
+import traceback as traceback_module
+from collections.abc import Mapping
+from typing import Any, Union
+
+import attrs
+
+from flowkit.clock import Micros, micros
+from flowkit.errors import InvalidInput, Permanent, Retryable, StepFailure
+from flowkit.model.gate import check
+from flowkit.model.outputs import NewArtifact, NewRecord
+from flowkit.model.plan import Plan
+from flowkit.model.retry import Retry
+
+TEXT_LIMIT = 16 * 1024
+TRACEBACK_LIMIT = 32 * 1024
+
+EXECUTOR_ERROR = "executor_error"
+WORKER_LOST = "worker_lost"
+TIMEOUT = "timeout"
+
+
+@attrs.frozen
+class StepError:
+    """Why an attempt failed, as it is stored."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    details: Any = None
+    traceback: str | None = None
+    occurred_at: Micros = 0
+
+
+@attrs.frozen
+class Succeeded:
+    """The executor returned; everything it hands over lands in one commit, or nothing does."""
+
+    body: bytes | None = None
+    sha256: bytes | None = None
+    records: tuple[NewRecord, ...] = ()
+    artifacts: tuple[NewArtifact, ...] = ()
+    emission: Plan | None = None
+
+
+@attrs.frozen
+class Retried:
+    """The attempt failed; another starts no sooner than *delay* after the settlement."""
+
+    error: StepError
+    delay: Micros = 0
+
+
+@attrs.frozen
+class Failed:
+    """The attempt failed and there will be no other."""
+
+    error: StepError
+
+
+@attrs.frozen
+class Released:
+    """The worker stopped before the attempt ended; it is not counted."""
+
+
+Outcome = Union[Succeeded, Retried, Failed, Released]
+
+
+class AttemptTimeout(Exception):
+    """The attempt ran longer than its ``timeout``."""
+
+
+class WorkerLost(Exception):
+    """The process that ran the attempt died."""
+
+
+def decide(
+    error: BaseException, *, retry: Retry, attempt: int, now: Micros, draw: float = 0.0
+) -> Retried | Failed:
+    """Say what an error means for a step: try again later, or give up.
+
+    Args:
+        error: what the attempt raised.
+        retry: the step's stored policy.
+        attempt: the 1-based attempt that failed; it has been charged already.
+        draw: a random number in 0..1 for the jitter.
+    """
+    told = step_error(error, now)
+    again = isinstance(error, (AttemptTimeout, WorkerLost, Retryable)) or retry.lists(error)
+    again = again and not isinstance(error, Permanent)
+    told = attrs.evolve(told, retryable=again)
+    if not again or attempt >= retry.max_attempts:
+        return Failed(told)
+    wished = getattr(error, "retry_after", None) if isinstance(error, StepFailure) else None
+    return Retried(told, micros(wished) if wished is not None else retry.delay_after(attempt, draw))
+
+
+def step_error(error: BaseException, now: Micros) -> StepError:
+    """Describe an exception for the store; never fails, whatever the exception is."""
+    return StepError(
+        code=_code(error),
+        message=safe_text(lambda: _message(error), fallback=f"<{type(error).__name__}: its text cannot be shown>"),
+        details=_details(error),
+        traceback=safe_text(lambda: _traceback(error), limit=TRACEBACK_LIMIT, fallback=""),
+        occurred_at=now,
+    )
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, StepFailure):
+        return safe_text(lambda: error.code, limit=200, fallback=EXECUTOR_ERROR)
+    if isinstance(error, AttemptTimeout):
+        return TIMEOUT
+    return WORKER_LOST if isinstance(error, WorkerLost) else EXECUTOR_ERROR
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, StepFailure):
+        return str(error.message)
+    text = str(error)
+    if isinstance(error, (AttemptTimeout, WorkerLost)):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback_module.format_exception(type(error), error, error.__traceback__))
+
+
+def _details(error: BaseException) -> Any:
+    try:
+        details = getattr(error, "details", None) if isinstance(error, StepFailure) else None
+        return {_told(name): _plain(value) for name, value in details.items()} if isinstance(details, Mapping) else None
+    except BaseException:  # a user's mapping may raise anything at all, as its __str__ may
+        return None
+
+
+def _plain(value: Any) -> Any:
+    try:
+        check(value, "details")
+    except InvalidInput:
+        return _told(value)
+    return value
+
+
+def _told(value: Any) -> str:
+    kind = type(value).__name__
+    return safe_text(lambda: value if isinstance(value, str) else repr(value), limit=1024, fallback=f"<{kind}>")
+
+
+def safe_text(make: Any, *, limit: int = TEXT_LIMIT, fallback: str) -> str:
+    """Call *make* and return its text in a form that any store takes, cut to *limit* bytes; never raises."""
+    try:
+        text = str(make())
+    except BaseException:  # a user's __str__ may raise anything at all, SystemExit included
+        text = fallback
+    data = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")
+    if len(data) > limit:
+        data = data[: limit - 20] + b"... [truncated]"
+    return data.decode("utf-8", "ignore")

@@ -1,0 +1,72 @@
+"""A run: one durable execution of an entrypoint with one input, and how its status follows from its counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flowkit.clock import Micros
+from flowkit.model.states import RunStatus
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class StepCounts:
+    """The run's counters: what decides its status without looking at its steps."""
+
+    total: int = 0
+    open: int = 0
+    failed: int = 0
+    canceled_by_run: int = 0
+
+
+@attrs.frozen
+class Run:
+    """A run as it is stored. Times are integer microseconds UTC."""
+
+    id: str
+    package: str
+    status: RunStatus
+    name: str | None
+    metadata: Mapping[str, Any]
+    created_at: Micros
+    started_at: Micros | None
+    ended_at: Micros | None
+    updated_at: Micros
+    generation: int = 0
+    steps: StepCounts = StepCounts()
+    input: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status.is_ended
+
+
+def derive_status(counts: StepCounts, *, canceling: bool) -> RunStatus:
+    """Return the end of a run of which no step is open any more."""
+    if canceling:
+        return RunStatus.CANCELED
+    if counts.failed:
+        return RunStatus.FAILED
+    return RunStatus.CANCELED if counts.canceled_by_run else RunStatus.SUCCEEDED
+
+
+@attrs.frozen
+class Page(Generic[T]):
+    """One page of a listing; iterate it, and pass ``cursor`` to the next call until it is None."""
+
+    items: tuple[T, ...]
+    cursor: str | None = None
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> T:
+        return self.items[index]
