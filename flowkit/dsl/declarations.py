@@ -1,0 +1,126 @@
+"""What one ``step`` or ``map`` declared, kept until the graph is finished, and the inputs it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from flowkit.dsl.bindings import Bound
+from flowkit.dsl.handles import StepGroup, StepHandle
+from flowkit.dsl.kinds import MISSING, Kind
+from flowkit.dsl.options import Options
+from flowkit.errors import GraphError
+from flowkit.model.names import name_problem, shortened
+from flowkit.model.plan import Binding, StepSpec
+
+Encode = Callable[[Any, Any, str], bytes]
+"""``encode(value, annotation, where)`` gives JSON, or raises ``InvalidInput`` saying where it does not fit."""
+
+NO_INPUT = b"null"
+
+
+@attrs.frozen(eq=False)
+class Member:
+    """One step of a declaration: its id, its input as JSON, and its own dedup key."""
+
+    id: str
+    body: bytes
+    dedup_key: str | None
+
+
+@attrs.frozen(eq=False)
+class Declaration:
+    """Steps declared by one call: they differ in nothing but id, input and dedup key."""
+
+    first: int
+    members: list[Member]
+    kind: Kind
+    options: Options
+    bound: tuple[Bound, ...]
+
+    def specs(self, bindings: tuple[Binding, ...]) -> Iterator[StepSpec]:
+        """Yield each step as it is handed to the store."""
+        given, kind = self.options, self.kind.name
+        same = (given.queue, given.priority, given.retry, given.timeout, given.delay, given.allow_failure)
+        for member in self.members:
+            yield StepSpec(member.id, kind, member.body, *same, member.dedup_key, given.metadata, bindings)
+
+
+def encoded_input(kind: Kind, value: Any, owner: str, encode: Encode) -> bytes:
+    """Return the JSON of a step's input; where none is given, that of the parameter's default.
+
+    Raises:
+        GraphError: the executor needs an input and gets none, or takes none and gets one.
+        InvalidInput: the value does not fit the annotation.
+    """
+    if not kind.takes_input:
+        if value is MISSING or value is None:
+            return NO_INPUT
+        raise GraphError(f"{owner}: executor {kind.name!r} takes no input, but was given {_shown(value)}")
+    if value is MISSING:
+        if kind.input_required:
+            raise GraphError(f"{owner}: executor {kind.name!r} needs an input, and none was given")
+        if kind.default is MISSING:
+            return NO_INPUT
+        value = kind.default
+    elif isinstance(value, (StepHandle, StepGroup)):
+        raise GraphError(f"{owner}: bind {value!r} as a keyword: a handle is no input, its result is not there yet")
+    # A fast encoder may hand out bytes that keep a page of spare room each; a copy has none, and a map makes many.
+    return bytes(memoryview(encode(value, kind.input_type, f"{owner}: input")))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def checked_inputs(inputs: Any, owner: str) -> Iterable[Any]:
+    """Return what ``map`` fans out over, or raise ``GraphError`` where that cannot be known now."""
+    if isinstance(inputs, (StepHandle, StepGroup)):
+        raise GraphError(f"{owner}: the inputs of map are not known yet: fan out inside an executor with step.map")
+    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
+        raise GraphError(f"{owner}: expected a list of inputs, got {_shown(inputs)}")
+    return inputs
+
+
+def member_suffixes(
+    inputs: Iterable[Any], key: Callable[[Any], object] | None, owner: str
+) -> Iterator[tuple[str, Any]]:
+    """Yield ``[0]``, ``[1]``... or ``[key]`` with each input.
+
+    Raises:
+        GraphError: two inputs have the same key.
+    """
+    if key is None:
+        for number, value in enumerate(inputs):
+            yield f"[{number}]", value
+        return
+    seen: set[str] = set()
+    for value in inputs:
+        text = str(key(value))
+        if text in seen:
+            raise GraphError(f"{owner}: two inputs have the key {text!r}; keys must differ, for they make the ids")
+        seen.add(text)
+        yield f"[{text}]", value
+
+
+def checked_id(value: Any, default: str) -> str:
+    """Return the id that was given, or *default* where it is None or blank; raise ``GraphError`` if it is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return shortened(default)
+    problem = name_problem(value)
+    if problem:
+        raise GraphError(f"step id: {problem}")
+    return str(value)
+
+
+def member_id(base: str, suffix: str) -> str:
+    """Return the id of one member of a map; raise ``GraphError`` if its key makes it none."""
+    made = shortened(base + suffix)
+    if not suffix.isascii() or not suffix.isprintable():
+        problem = name_problem(made)
+        if problem:
+            raise GraphError(f"step {base!r}: key {suffix[1:-1]!r} makes no id: {problem}")
+    return made

@@ -1,0 +1,212 @@
+"""How steps are declared, one by one or one for each input: what every builder has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from flowkit.dsl.bindings import Bound, Targets, read_bindings, read_targets, read_waiters
+from flowkit.dsl.declarations import (
+    Declaration,
+    Encode,
+    Member,
+    checked_id,
+    checked_inputs,
+    encoded_input,
+    member_id,
+    member_suffixes,
+)
+from flowkit.dsl.graph import DuplicateStep, Wait
+from flowkit.dsl.handles import StepGroup, StepHandle
+from flowkit.dsl.kinds import MISSING, Kind, KindBook, Registry
+from flowkit.dsl.options import OptionReader, Options
+from flowkit.dsl.planning import Assembly
+from flowkit.dsl.typing import MapCall, StepCall
+from flowkit.errors import GraphError, LimitExceeded
+from flowkit.model.names import shortened
+from flowkit.model.plan import Node, Output, Plan
+
+
+class GraphBuilder:
+    """Collects declared steps; ``RunBuilder`` and ``EmitBuilder`` say what is particular to each.
+
+    Args:
+        prefix: what default ids begin with; the number of the step follows.
+        registry: knows the executors.
+        encode: ``encode(value, annotation, where)`` gives JSON, or raises ``InvalidInput``.
+        default_queue: the queue of steps for which neither the step nor its executor names one.
+        limit: how many steps may be declared, and in what.
+    """
+
+    def __init__(
+        self, *, prefix: str, registry: Registry, encode: Encode, default_queue: str | None, limit: tuple[int, str]
+    ) -> None:
+        self._prefix, self._encode, self._limit = prefix, encode, limit
+        self._kinds = KindBook(registry)
+        self._options = OptionReader(default_queue, encode)
+        self._declarations: list[Declaration] = []
+        self._ids: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._waits: list[Wait] = []
+        self._twins: dict[tuple[str, str], StepHandle[Any]] = {}
+        self._empty: list[str] = []
+        self._is_finished = False
+
+    @property
+    def step(self) -> StepCall:
+        """Declare one step: ``run.step(id, executor_or_kind, input, after=..., parameter=handle)``.
+
+        A keyword that is no option must be a result parameter of the executor; it takes a handle, a group or a list
+        of handles. A blank id gets a default. Gives the handle of the step.
+
+        Raises:
+            GraphError: what is declared cannot be part of a graph; the message says what and where.
+            InvalidInput: the input does not fit the executor's annotation.
+            LimitExceeded: too many steps.
+        """
+        return self._step
+
+    @property
+    def map(self) -> MapCall:
+        """Declare one step for each input: ids ``page[0]``, ``page[1]``..., or ``page[{key(input)}]``.
+
+        Options and result parameters go to each; a ``dedup_key`` gets the same ending as the id. Gives the group.
+
+        Raises:
+            GraphError, InvalidInput, LimitExceeded: as ``step`` does; nothing is declared then.
+        """
+        return self._map
+
+    def id_of(self, number: int) -> str:
+        """Return the id of the step with this number, in order of declaration."""
+        return self._ids[number]
+
+    def order(self, earlier: Any, later: Any) -> None:
+        """Make every step in *later* wait for every step in *earlier*; ``chain`` and ``>>`` do this.
+
+        Raises:
+            GraphError: something is no step of this graph, or the graph is finished.
+        """
+        self._refuse_when_finished()
+        waiters = read_waiters(self, later, "chain")
+        self._wait(waiters, read_targets(self, earlier, "chain"))
+
+    def _step(self, id: str | None, executor: Any, input: Any = MISSING, /, **given: Any) -> StepHandle[Any]:
+        self._refuse_when_finished()
+        step_id = checked_id(id, self._default_id())
+        owner = f"step {step_id!r}"
+        kind = self._kinds.find(executor, owner)
+        options = self._options.read(owner, given, kind.definition)
+        after = read_targets(self, given.pop("after", None), f"{owner}: after")
+        bound = read_bindings(self, kind, given, owner)
+        twin = self._twins.get((kind.name, options.dedup_key)) if options.dedup_key else None
+        if twin is not None:
+            return twin
+        body = encoded_input(kind, input, owner, self._encode)
+        numbers = self._declare(kind, options, bound, [Member(step_id, body, options.dedup_key)])
+        self._wait(numbers, [*after, *(one.targets for one in bound)])
+        handle: StepHandle[Any] = StepHandle(self, numbers[0], step_id, kind.name)
+        if options.dedup_key:
+            self._twins[kind.name, options.dedup_key] = handle
+        return handle
+
+    def _map(
+        self,
+        id: str | None,
+        executor: Any,
+        inputs: Iterable[Any],
+        /,
+        *,
+        key: Callable[[Any], object] | None = None,
+        **given: Any,
+    ) -> StepGroup[Any]:
+        self._refuse_when_finished()
+        base = checked_id(id, self._default_id())
+        owner = f"step {base!r}"
+        kind = self._kinds.find(executor, owner)
+        options = self._options.read(owner, given, kind.definition)
+        after = read_targets(self, given.pop("after", None), f"{owner}: after")
+        bound = read_bindings(self, kind, given, owner)
+        suffixed = member_suffixes(checked_inputs(inputs, owner), key, owner)
+        members = self._members(base, kind, options, suffixed)
+        new = [member for member in members if isinstance(member, Member)]
+        numbers = self._declare(kind, options, bound, new)
+        place = None if members else self._place_of_empty(base)
+        self._wait(numbers if place is None else (place,), [*after, *(one.targets for one in bound)])
+        if options.dedup_key:
+            return StepGroup(self, self._remember(kind, members, numbers), base, kind.name, place)
+        return StepGroup(self, numbers, base, kind.name, place)
+
+    def _members(
+        self, base: str, kind: Kind, options: Options, suffixed: Iterable[tuple[str, Any]]
+    ) -> list[Member | StepHandle[Any]]:
+        """Return a new member for each input, or the step that was declared before with the same dedup key."""
+        members: list[Member | StepHandle[Any]] = []
+        shared, new = options.dedup_key, 0
+        for suffix, value in suffixed:
+            own_key = shortened(shared + suffix) if shared else None
+            twin = self._twins.get((kind.name, own_key)) if own_key else None
+            if twin is not None:
+                members.append(twin)
+                continue
+            new += 1
+            self._refuse_above_limit(new)
+            step_id = member_id(base, suffix)
+            body = encoded_input(kind, value, f"step {step_id!r}", self._encode)
+            members.append(Member(step_id, body, own_key))
+        return members
+
+    def _remember(self, kind: Kind, members: Sequence[Member | StepHandle[Any]], new: range) -> tuple[int, ...]:
+        fresh = iter(new)
+        numbers: list[int] = []
+        for member in members:
+            if isinstance(member, StepHandle):
+                numbers.append(member._number)
+                continue
+            numbers.append(next(fresh))
+            if member.dedup_key:
+                self._twins[kind.name, member.dedup_key] = StepHandle(self, numbers[-1], member.id, kind.name)
+        return tuple(numbers)
+
+    def _declare(self, kind: Kind, options: Options, bound: tuple[Bound, ...], members: list[Member]) -> range:
+        """Add steps, all or none of them, and return their numbers."""
+        self._refuse_above_limit(len(members))
+        first = len(self._ids)
+        added: dict[str, int] = {}
+        for number, member in enumerate(members, start=first):
+            if member.id in self._numbers or member.id in added:
+                raise DuplicateStep(f"step id {member.id!r} is declared twice; ids are unique within a run")
+            added[member.id] = number
+        if members:
+            self._declarations.append(Declaration(first, members, kind, options, bound))
+            self._numbers.update(added)
+            self._ids.extend(added)
+        return range(first, first + len(members))
+
+    def _wait(self, waiters: Sequence[Node], targets: Iterable[Targets]) -> None:
+        self._waits.extend(Wait(waiters, one) for one in targets if waiters)
+
+    def _place_of_empty(self, base: str) -> int:
+        self._empty.append(base)
+        return -len(self._empty)
+
+    def _default_id(self) -> str:
+        return f"{self._prefix}:{len(self._ids) + 1:03d}"
+
+    def _refuse_above_limit(self, more: int) -> None:
+        limit, noun = self._limit
+        if len(self._ids) + more > limit:
+            raise LimitExceeded(f"{noun} has at most {limit} steps, this is one more; pass the rest on to a step")
+
+    def _refuse_when_finished(self) -> None:
+        if self._is_finished:
+            raise GraphError("this graph is finished: its steps are handed over, and nothing can be added")
+
+    def _resolve(self, name: str) -> Node:
+        """Return the number of the step with this id; each builder says what an id means that is not declared."""
+        raise NotImplementedError
+
+    def _plan(self, output: Output | None) -> Plan:
+        plan = Assembly(self._declarations, self._ids, self._waits, self._resolve).plan(output)
+        self._is_finished = True
+        return plan
