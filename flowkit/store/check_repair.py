@@ -1,0 +1,77 @@
+"""Mends what can be counted again: a step's, a gate's and a run's counters, and promotions that were forgotten."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+
+from flowkit.clock import Micros
+from flowkit.model.plan import spans_of
+from flowkit.store.check_rows import COUNTED, NEEDS
+from flowkit.store.database import Session
+from flowkit.store.keys import place_of, run_of
+
+
+@attrs.frozen
+class Mended:
+    """What was set right: what it is, and in how many rows."""
+
+    what: str
+    count: int
+
+
+_GATES = f"""{NEEDS}SELECT COALESCE(n.open, 0), COALESCE(n.dead, 0), g.key
+FROM gates g LEFT JOIN gate n ON n.key = g.key
+WHERE g.left_open <> COALESCE(n.open, 0) OR g.failed <> COALESCE(n.dead, 0)"""
+
+_WAITING = f"""{NEEDS}SELECT s.key, COALESCE(n.open, 0) FROM steps s LEFT JOIN needs n ON n.waiter = s.key
+WHERE s.status = 'pending' AND s.deps_left <> COALESCE(n.open, 0) AND COALESCE(n.dead, 0) = 0"""
+
+_RUNS = f"""{COUNTED}SELECT n_steps, n_open, n_failed, n_by_run, n_edges, key FROM run WHERE open_steps <> n_open
+OR failed_steps <> n_failed OR canceled_by_run <> n_by_run OR steps <> n_steps OR edges <> n_edges"""
+
+_PROMOTE = """UPDATE steps SET status = 'ready', deps_left = 0, ready_at = ?1 + delay, scheduled_at = ?1,
+delayed_until = CASE WHEN delay > 0 THEN ?1 + delay END WHERE key = ?2 AND status = 'pending'"""
+
+_SET_RUN = """UPDATE runs
+SET steps = ?, open_steps = ?, failed_steps = ?, canceled_by_run = ?, edges = ? WHERE key = ?"""
+_COUNT_EVENT = "UPDATE runs SET events = events + 1, updated_at = ? WHERE key = ? RETURNING events"
+_HISTORY = "INSERT INTO history (run, first_seq, count, at, worker, body) VALUES (?, ?, 1, ?, NULL, ?)"
+
+
+def repair(tx: Session) -> list[Mended]:
+    """Count again what is only a count, and promote what waits for nothing; says what it did.
+
+    What nothing can be counted from, such as a lost result, stays as it is: ``check`` names it, a backup has it.
+    """
+    gates = tx.script(_GATES)
+    for row in gates:
+        tx.script("UPDATE gates SET left_open = ?, failed = ? WHERE key = ?", row)
+    waiting = tx.script(_WAITING)
+    for key, left in waiting:
+        if left:
+            tx.script("UPDATE steps SET deps_left = ? WHERE key = ?", (left, key))
+    promoted = [key for key, left in waiting if not left]
+    _promote(tx, promoted, tx.now())
+    runs = tx.script(_RUNS)
+    for row in runs:
+        tx.script(_SET_RUN, row)
+    counts = {
+        "gates counted again": len(gates),
+        "waiting steps counted again": len(waiting) - len(promoted),
+        "steps promoted": len(promoted),
+        "runs counted again": len(runs),
+    }
+    return [Mended(what, count) for what, count in counts.items() if count]
+
+
+def _promote(tx: Session, keys: list[int], now: Micros) -> None:
+    by_run: dict[int, list[int]] = {}
+    for key in sorted(keys):
+        tx.script(_PROMOTE, (now, key))
+        by_run.setdefault(run_of(key), []).append(place_of(key))
+    for run, places in by_run.items():
+        body = json.dumps([("step_promoted", spans_of(places), None)])
+        events = tx.script(_COUNT_EVENT, (now, run))[0][0]
+        tx.script(_HISTORY, (run, events - 1, now, body))

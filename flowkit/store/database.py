@@ -1,0 +1,315 @@
+"""One store's connections and transactions: who may write now, on which connection, and what an error there means."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import attrs
+
+from flowkit.clock import Clock, Micros
+from flowkit.errors import RuntimeClosed, StoreError
+from flowkit.store.dialect import Dialect
+from flowkit.store.statements import Statement
+
+Row = tuple[Any, ...]
+
+
+class Session:
+    """One connection while somebody reads or has a transaction open on it."""
+
+    __slots__ = ("_after", "_clock", "_raw", "joined", "writes")
+
+    def __init__(self, raw: Any, clock: Clock, *, writes: bool, joined: bool = False) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._after: list[Callable[[], None]] = []
+        self.writes = writes
+        self.joined = joined
+
+    def now(self) -> Micros:
+        """Return the engine's time."""
+        return self._clock.now()
+
+    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        """Run a statement and return all its rows; they are always fetched to the end."""
+        result: list[Row] = self._raw.execute(statement.sql, statement.bind(values)).fetchall()
+        return result
+
+    def row(self, statement: Statement, **values: Any) -> Row | None:
+        """Run a statement and return its first row, if any."""
+        rows = self.rows(statement, **values)
+        return rows[0] if rows else None
+
+    def run(self, statement: Statement, **values: Any) -> int:
+        """Run a statement and return how many rows it changed."""
+        return int(self._raw.execute(statement.sql, statement.bind(values)).rowcount)
+
+    def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters, given in the statement's order."""
+        if rows:
+            self._raw.executemany(statement.sql, rows)
+
+    def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run SQL that is not compiled: schema changes, pragmas and checks."""
+        result: list[Row] = self._raw.execute(sql, parameters).fetchall()
+        return result
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call *call* once this transaction is committed, never if it is rolled back."""
+        self._after.append(call)
+
+    def committed(self) -> None:
+        """Run what waits for the commit."""
+        for call in self._after:
+            call()
+
+
+class Connector(Protocol):
+    """What opens connections for one kind of database and knows its errors."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this kind of database speaks."""
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one connection for everybody, used by one thread at a time."""
+
+    def connect(self) -> Any:
+        """Open a connection in autocommit mode."""
+
+    def translate(self, error: BaseException) -> StoreError | None:
+        """Return what a driver's error means, or None where it is no error of the store."""
+
+
+class Program(Protocol):
+    """A database of the program that embeds flowkit, whose open transactions are joined."""
+
+    def open_transaction(self) -> Any | None:
+        """Return the raw connection on which this thread has a transaction open, if it has."""
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call *call* when that transaction commits."""
+
+
+@attrs.define
+class _Lent:
+    raw: Any
+    broken: bool = False
+
+
+class Database:
+    """Hands out sessions: any number of readers, one writer at a time in this process."""
+
+    def __init__(self, connector: Connector, clock: Clock, program: Program | None = None) -> None:
+        self.dialect = connector.dialect
+        self.clock = clock
+        self._connector = connector
+        self._program = program
+        self._closed = False
+        self._local = threading.local()
+        self._renew()
+        _OPEN.add(self)
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self._idle: list[Any] = []
+        self._pool = threading.Condition()
+        self._in_use = 0
+        # Threads of one process queue here, in order, rather than at SQLite's busy handler, which sleeps.
+        self._writer = threading.RLock()
+
+    def compile(self, query: Any) -> Statement:
+        """Return a peewee query as a statement of this database's dialect."""
+        return self.dialect.compile(query)
+
+    def read(self) -> AbstractContextManager[Session]:
+        """Open a session for reading; inside a transaction of this thread it is that transaction's."""
+        return self._session(writes=False)
+
+    def write(self) -> AbstractContextManager[Session]:
+        """Open a transaction that commits when the block ends and rolls back when it raises."""
+        return self._session(writes=True)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call *call* now, or when the transaction that the program has open in this thread commits."""
+        if self._program is not None and self._program.open_transaction() is not None:
+            self._program.after_commit(call)
+        else:
+            call()
+
+    def joins_program(self) -> bool:
+        """Whether this thread has a transaction of the program open that calls would join."""
+        return self._program is not None and self._program.open_transaction() is not None
+
+    @contextmanager
+    def outside(self) -> Iterator[Session]:
+        """Open a session that sees what is committed, whatever transaction of the program this thread has open."""
+        with self._translated():
+            yield from self._reading()
+
+    @contextmanager
+    def _session(self, *, writes: bool) -> Iterator[Session]:
+        current: Session | None = getattr(self._local, "session", None)
+        if current is not None:
+            if self._local.pid != os.getpid():
+                raise StoreError("this process was forked inside a transaction; open a Runtime of its own in the child")
+            yield current
+            return
+        joined = self._program.open_transaction() if self._program else None
+        with self._translated():
+            if joined is not None:
+                yield from self._join(joined, writes=writes)
+            elif writes:
+                yield from self._transaction()
+            else:
+                yield from self._reading()
+
+    def _join(self, raw: Any, *, writes: bool) -> Iterator[Session]:
+        assert self._program is not None
+        session = Session(raw, self.clock, writes=True, joined=True)
+        if not writes:
+            yield session
+            return
+        # The program may catch an error and commit all the same: of a refused command nothing may be left then.
+        raw.execute("SAVEPOINT flowkit")
+        try:
+            yield session
+        except BaseException:
+            raw.execute("ROLLBACK TO flowkit")
+            raise
+        finally:
+            raw.execute("RELEASE flowkit")
+        self._program.after_commit(session.committed)
+
+    def _transaction(self) -> Iterator[Session]:
+        with self._connection(writes=True) as lent:
+            session = Session(lent.raw, self.clock, writes=True)
+            try:
+                lent.raw.execute(self.dialect.begin)
+                self._local.session, self._local.pid = session, self._pid
+                yield session
+                lent.raw.execute("COMMIT")
+            except BaseException:
+                self._roll_back(lent)
+                raise
+            finally:
+                self._local.session = None
+        session.committed()
+
+    def _reading(self) -> Iterator[Session]:
+        with self._connection(writes=False) as lent:
+            yield Session(lent.raw, self.clock, writes=False)
+
+    @staticmethod
+    def _roll_back(lent: _Lent) -> None:
+        try:
+            lent.raw.execute("ROLLBACK")
+        except Exception:
+            # The database has rolled back by itself (full disk), or is gone: a new connection settles both.
+            lent.broken = True
+
+    @contextmanager
+    def _connection(self, *, writes: bool) -> Iterator[_Lent]:
+        if os.getpid() != self._pid:
+            self._renew()
+        lock = self._writer
+        locked = writes or self._connector.single
+        if locked:
+            lock.acquire()
+        try:
+            lent = _Lent(self._take())
+            try:
+                yield lent
+            finally:
+                self._give_back(lent)
+        finally:
+            if locked:
+                lock.release()
+
+    def _take(self) -> Any:
+        with self._pool:
+            if self._closed:
+                raise RuntimeClosed("the runtime is closed; make a new one")
+            self._in_use += 1
+            if self._idle:
+                return self._idle[0] if self._connector.single else self._idle.pop()
+        try:
+            return self._connector.connect()
+        except BaseException:
+            with self._pool:
+                self._in_use -= 1
+            raise
+
+    def _give_back(self, lent: _Lent) -> None:
+        with self._pool:
+            self._in_use -= 1
+            if self._closed or (lent.broken and not self._connector.single):
+                lent.raw.close()
+            elif not self._connector.single or not self._idle:
+                self._idle.append(lent.raw)
+            self._pool.notify_all()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            told = self._connector.translate(error)
+            if told is None:
+                raise
+            raise told from error
+
+    def close(self) -> None:
+        """Close every idle connection; those in use close when they are given back. Idempotent."""
+        if os.getpid() != self._pid:
+            return
+        with self._pool:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for raw in idle:
+            raw.close()
+
+    def before_fork(self) -> None:
+        """Let what runs end, and close what is idle, so that the child inherits no connection and no lock."""
+        if getattr(self._local, "session", None) is None:
+            self._writer.acquire()
+        with self._pool:
+            self._pool.wait_for(lambda: self._in_use == 0, timeout=1.0)
+            if not self._connector.single:
+                idle, self._idle = self._idle, []
+                for raw in idle:
+                    raw.close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on: the parent as before, the child with connections of its own."""
+        inside = getattr(self._local, "session", None) is not None
+        if child:
+            kept = self._idle if self._connector.single else []
+            self._renew()
+            self._idle = kept
+            if inside:
+                self._pid = -1
+        elif not inside:
+            self._writer.release()
+
+
+_OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _each(call: Callable[[Database], None]) -> None:
+    for database in list(_OPEN):
+        call(database)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _each(lambda database: database.before_fork()),
+        after_in_parent=lambda: _each(lambda database: database.after_fork(child=False)),
+        after_in_child=lambda: _each(lambda database: database.after_fork(child=True)),
+    )

@@ -1,0 +1,106 @@
+"""What a successful attempt leaves beside its status: the result, records, artifacts and the last progress."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from flowkit.clock import Micros
+from flowkit.model.outcome import Succeeded
+from flowkit.model.outputs import Progress
+from flowkit.model.step import Settlement
+from flowkit.store.database import Database, Session
+from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.tables import Tables
+
+Written = tuple[Settlement, Micros, "str | None"]
+"""A settlement that succeeded, when it ended, and the places of the steps it emitted."""
+
+
+class Effects:
+    """Writes results and what comes with them; plain INSERTs, for a step has one result ever."""
+
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self.db = db
+        self._t = tables
+
+    @statement
+    def _result(self) -> Any:
+        res = self._t.results
+        attempt = ("step", "generation", "epoch", "attempt", "worker", "started_at", "ended_at")
+        return insert_into(res, (*attempt, "body", "sha256", "emitted"))
+
+    @statement
+    def _record(self) -> Any:
+        rec = self._t.records
+        names = ("step", "epoch", "collection", "name", "body", "sha256", "created_at")
+        insert = insert_into(rec, names)
+        kept = [rec.epoch, rec.body, rec.sha256, rec.created_at]
+        return insert.on_conflict(conflict_target=[rec.step, rec.collection, rec.name], preserve=kept)
+
+    @statement
+    def _artifact(self) -> Any:
+        art = self._t.artifacts
+        names = ("step", "run", "epoch", "created_at", "id", "name", "kind", "content_type", "size", "sha256", "body")
+        insert = insert_into(art, (*names, "metadata"))
+        kept = [art.name, art.kind, art.content_type, art.size, art.sha256, art.body, art.metadata]
+        return insert.on_conflict(conflict_target=[art.step, art.id], preserve=kept)
+
+    @statement
+    def _taken(self) -> Any:
+        art = self._t.artifacts
+        query = art.select(art.id).where((art.run == param("run")) & (art.step != param("step")))
+        return query.where(art.id.in_(self.db.dialect.texts("ids")))
+
+    @statement
+    def _progress(self) -> Any:
+        pro = self._t.progress
+        insert = insert_into(pro, ("step", "body"))
+        return insert.on_conflict(conflict_target=[pro.step], preserve=[pro.body])
+
+    def taken_artifact(self, tx: Session, run: int, step: int, ids: Sequence[str]) -> str | None:
+        """Return which of these ids of inline artifacts another step of the run has taken, if any."""
+        row = tx.row(self._taken, run=run, step=step, ids=json.dumps(ids)) if ids else None
+        return row[0] if row else None
+
+    def write(self, tx: Session, items: Sequence[Written]) -> None:
+        """Write all that these successful settlements leave."""
+        tx.many(self._result, [_result_row(*item) for item in items])
+        tx.many(self._record, [row for item in items for row in _record_rows(*item)])
+        tx.many(self._artifact, [row for item in items for row in _artifact_rows(*item)])
+        told = [(item[0].leased.key, item[0].progress) for item in items]
+        self.progress(tx, [(key, progress) for key, progress in told if progress is not None])
+
+    def progress(self, tx: Session, items: Sequence[tuple[int, Progress]]) -> None:
+        """Store how far steps say they are, by their keys."""
+        tx.many(self._progress, [(key, json.dumps(attrs.asdict(progress))) for key, progress in items])
+
+
+def _result_row(settlement: Settlement, ended_at: Micros, emitted: str | None) -> tuple[Any, ...]:
+    leased, outcome = settlement.leased, settlement.outcome
+    assert isinstance(outcome, Succeeded)
+    lease = leased.lease
+    attempt = (leased.key, leased.generation, lease.epoch, leased.attempt, lease.worker_id)
+    return (*attempt, lease.acquired_at, ended_at, outcome.body, outcome.sha256, emitted)
+
+
+def _record_rows(settlement: Settlement, ended_at: Micros, _: str | None) -> list[tuple[Any, ...]]:
+    outcome, leased = settlement.outcome, settlement.leased
+    assert isinstance(outcome, Succeeded)
+    return [
+        (leased.key, leased.lease.epoch, r.collection, r.key, r.body, hashlib.sha256(r.body).digest(), ended_at)
+        for r in outcome.records
+    ]
+
+
+def _artifact_rows(settlement: Settlement, ended_at: Micros, _: str | None) -> list[tuple[Any, ...]]:
+    outcome, leased = settlement.outcome, settlement.leased
+    assert isinstance(outcome, Succeeded)
+    owner = (leased.key, leased.run_key, leased.lease.epoch, ended_at)
+    return [
+        (*owner, a.id, a.name, a.kind, a.content_type, a.size, a.sha256, a.body, a.metadata) for a in outcome.artifacts
+    ]

@@ -1,0 +1,76 @@
+"""A run's history: one row per run and transaction, its entries numbered without gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flowkit.model.events import Event, HistoryEvent
+from flowkit.store.database import Database, Session
+from flowkit.store.keys import first_key
+from flowkit.store.runs import Runs
+from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.tables import Tables
+from flowkit.store.tally import Tally
+
+
+class History:
+    """Writes what a tally gathered, and reads it back."""
+
+    def __init__(self, db: Database, tables: Tables, runs: Runs) -> None:
+        self.db = db
+        self._t = tables
+        self._runs = runs
+
+    @statement
+    def _insert(self) -> Any:
+        h = self._t.history
+        names = ("run", "first_seq", "count", "at", "worker", "body")
+        return insert_into(h, names)
+
+    @statement
+    def _read(self) -> Any:
+        h = self._t.history
+        columns = (h.first_seq, h.at, h.worker, h.body)
+        return h.select(*columns).where(h.run == param("run")).order_by(h.first_seq)
+
+    @statement
+    def _ids(self) -> Any:
+        s = self._t.steps
+        return s.select(s.key, s.id).where(s.run == param("run"))
+
+    def close(self, tx: Session, tally: Tally) -> list[Event]:
+        """Write the runs' counters and histories: the last thing a transaction does. Returns its events."""
+        if not tally.runs:
+            return tally.facts({})
+        first, finished, ids = self._runs.apply(tx, tally)
+        for key, end in finished.items():
+            tally.runs[key].entries.append(("run_finished", None, None, {"status": end.status.value}))
+            tally.tell("run_finished", key, fields={"status": end.status, "package": end.package})
+        rows = [
+            (key, first[key], len(change.entries), tally.now, tally.worker_id, json.dumps(change.entries))
+            for key, change in tally.runs.items()
+            if change.entries and key in first
+        ]
+        tx.many(self._insert, rows)
+        return tally.facts(ids)
+
+    def read(self, tx: Session, run: int) -> Iterator[HistoryEvent]:
+        """Yield a run's history in order."""
+        rows = tx.rows(self._read, run=run)
+        ids: dict[int, str] = dict(tx.rows(self._ids, run=run))
+        for first, at, worker, body in rows:
+            for offset, entry in enumerate(json.loads(body)):
+                yield _event(first + offset, at, worker, entry, ids, first_key(run))
+
+
+def _event(
+    seq: int, at: int, worker: str | None, entry: list[Any], ids: dict[int, str], first: int
+) -> HistoryEvent:
+    name, place, epoch = entry[:3]
+    fields = dict(entry[3]) if len(entry) > 3 else {}
+    if isinstance(place, list):
+        fields["step_ids"] = [ids.get(first + p, "?") for low, high in place for p in range(low, high + 1)]
+    step_id = ids.get(first + place) if isinstance(place, int) else None
+    return HistoryEvent(seq, at, name, step_id, epoch, worker, fields)

@@ -1,0 +1,186 @@
+"""Leases: taken, extended, reclaimed when they expire; and what an attempt needs to know, read with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from peewee import Case
+
+from flowkit.clock import Micros
+from flowkit.errors import DataCorrupted
+from flowkit.model.lease import Lease
+from flowkit.model.moves import LEASE
+from flowkit.model.plan import Binding
+from flowkit.model.step import LeasedStep
+from flowkit.store.database import Database, Session
+from flowkit.store.keys import first_key, place_of, run_of
+from flowkit.store.lanes import Lane
+from flowkit.store.specs import bindings_from, places_in, retry_from
+from flowkit.store.statements import param, statement
+from flowkit.store.tables import Tables
+from flowkit.store.tally import Tally
+
+
+@attrs.frozen
+class Claim:
+    """A worker's wish to lease steps: who it is and for how long."""
+
+    worker_id: str
+    token: str
+    lease: Micros
+
+
+@attrs.frozen
+class Held:
+    """A step whose lease was just taken, as the update returned it."""
+
+    key: int
+    run: int
+    id: str
+    lane: int
+    attempt: int
+    epoch: int
+    generation: int
+
+
+class Leases:
+    """Writes of leases."""
+
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self.db = db
+        self._t = tables
+
+    @statement
+    def _take(self) -> Any:
+        s, now = self._t.steps, param("now")
+        change = {
+            s.status: LEASE.target.value,
+            # Counted when the attempt starts, so a step that kills its worker still runs out of attempts.
+            s.attempt: s.attempt + 1,
+            s.epoch: s.epoch + 1,
+            s.token: param("token"),
+            s.worker: param("worker"),
+            s.started_at: now,
+            s.scheduled_at: now,
+            s.expires_at: param("expires_at"),
+        }
+        free = (s.status == "ready") & s.delayed_until.is_null()
+        taken = s.update(change).where(s.key.in_(self.db.dialect.keys("keys")) & free)
+        return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation)
+
+    @statement
+    def _extend(self) -> Any:
+        s, r = self._t.steps, self._t.runs
+        b = self.db.dialect.batch("held", "key", "epoch", "token")
+        now = param("now")
+        # A clock that was set back by more than a lease must not make it end before it started.
+        begun = Case(None, [(s.started_at > now, now)], s.started_at)
+        change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
+        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        status = r.select(r.status).where(r.key == s.run)
+        return s.update(change).from_(b).where(mine).returning(s.key, status)
+
+    @statement
+    def _load(self) -> Any:
+        p, r, s = self._t.specs, self._t.runs, self._t.steps
+        columns = (p.step, p.input, p.sha256, p.retry, p.timeout, p.bindings, p.metadata)
+        run = (r.id, r.package, r.name, r.metadata)
+        joined = p.select(*columns, *run).join(s, on=(s.key == p.step)).join(r, on=(r.key == s.run))
+        return joined.where(p.step.in_(self.db.dialect.keys("keys")))
+
+    @statement
+    def _results(self) -> Any:
+        res = self._t.results
+        return res.select(res.step, res.body, res.sha256).where(res.step.in_(self.db.dialect.keys("keys")))
+
+    @statement
+    def _targets(self) -> Any:
+        d = self._t.deps
+        return d.select(d.waiter, d.target).where(d.waiter.in_(self.db.dialect.keys("keys")))
+
+    def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> list[Held]:
+        """Lease these steps for one worker; the rows that come back are the ones it got."""
+        values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
+        rows = tx.rows(self._take, keys=json.dumps(list(keys)), expires_at=tally.now + claim.lease, **values)
+        found = {row[0]: Held(*row) for row in rows}
+        held = [found[key] for key in keys if key in found]
+        for row in held:
+            tally.note("step_leased", row.key, row.epoch).started = True
+        return held
+
+    def extend(self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros) -> dict[int, str]:
+        """Make leases last until now plus *duration*; returns the status of the run for each that still held."""
+        held = json.dumps([(step.key, step.lease.epoch, step.lease.token) for step in leased])
+        return dict(tx.rows(self._extend, held=held, expires_at=now + duration, now=now))
+
+    def load(
+        self, tx: Session, held: Sequence[Held], claim: Claim, lanes: dict[int, Lane], now: Micros
+    ) -> list[LeasedStep]:
+        """Read what the attempts of these steps need: inputs, policies, and the results bound to them."""
+        specs = {row[0]: row[1:] for row in tx.rows(self._load, keys=json.dumps([row.key for row in held]))}
+        bindings = {row.key: bindings_from(specs[row.key][4]) for row in held}
+        results, damage = self._bound(tx, bindings)
+        leased = []
+        for row in held:
+            body, digest, retry, timeout, _, metadata, run_id, package, run_name, run_metadata = specs[row.key]
+            places = tuple(places_in(bindings[row.key]))
+            keys = [first_key(row.run) + place for place in places]
+            broken = [damage[key] for key in keys if key in damage]
+            if not is_intact(body, digest):
+                broken.append(f"the input of step {row.id!r} of run {run_id!r} does not match its checksum")
+            leased.append(
+                LeasedStep(
+                    key=row.key,
+                    run_key=row.run,
+                    run_id=run_id,
+                    id=row.id,
+                    kind=lanes[row.lane].kind,
+                    queue=lanes[row.lane].queue,
+                    attempt=row.attempt,
+                    generation=row.generation,
+                    retry=retry_from(retry),
+                    timeout=timeout,
+                    lease=Lease(claim.worker_id, claim.token, row.epoch, now, now + claim.lease),
+                    input=bytes(body),
+                    bindings=bindings[row.key],
+                    results={place: results.get(key) for place, key in zip(places, keys)},
+                    package=package,
+                    run_name=run_name,
+                    run_metadata=run_metadata,
+                    metadata=metadata,
+                    damage=broken[0] if broken else None,
+                )
+            )
+        return leased
+
+    def _bound(
+        self, tx: Session, bindings: dict[int, tuple[Binding, ...]]
+    ) -> tuple[dict[int, bytes | None], dict[int, str]]:
+        wanted = {first_key(run_of(key)) + place for key, bound in bindings.items() for place in places_in(bound)}
+        return self.results(tx, sorted(wanted)) if wanted else ({}, {})
+
+    def results(self, tx: Session, keys: Sequence[int]) -> tuple[dict[int, bytes | None], dict[int, str]]:
+        """Return the stored results of these steps, and what is wrong with those that are damaged."""
+        found: dict[int, bytes | None] = {}
+        damage: dict[int, str] = {}
+        for key, body, digest in tx.rows(self._results, keys=json.dumps(list(keys))):
+            if body is not None and not is_intact(body, digest):
+                damage[key] = f"the result of the step at place {place_of(key)} does not match its checksum"
+            found[key] = bytes(body) if body is not None else None
+        return found, damage
+
+
+def is_intact(body: Any, digest: Any) -> bool:
+    """Whether *digest* is the SHA-256 of *body*."""
+    return hashlib.sha256(body).digest() == bytes(digest)
+
+
+def verified(body: Any, digest: Any, what: str) -> bytes:
+    """Return *body* as bytes, or raise ``DataCorrupted`` where *digest* is not its SHA-256."""
+    if not is_intact(body, digest):
+        raise DataCorrupted(f"{what} does not match its checksum; check the store and restore it from a backup")
+    return bytes(body)

@@ -1,0 +1,73 @@
+"""The schema and its versions: a new store is made at the present one, an older one is brought there step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowkit.errors import SchemaTooNew
+from flowkit.store.database import Database, Session
+from flowkit.store.tables import Tables
+
+VERSION = 1
+Step = Callable[[Session], None]
+
+STEPS: Mapping[int, Step] = {}
+"""What brings a store from the version before to this one; each is one transaction. The first version has none."""
+
+
+def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, version: int = VERSION) -> int:
+    """Bring the store to *version*, safely when many processes open it at once, and return the version it had.
+
+    Raises:
+        SchemaTooNew: a newer flowkit wrote it; nothing was changed.
+    """
+    with db.read() as session:
+        found = first = stored_version(session)
+    while found != version:
+        _refuse_newer(found, version)
+        with db.write() as session:
+            # Another process may have done it since: the version that counts is the one seen under the write lock.
+            found = stored_version(session)
+            _refuse_newer(found, version)
+            if found < version:
+                found = _advance(session, tables, found, steps, version)
+    return first
+
+
+def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, Step], version: int) -> int:
+    if found == 0:
+        for statement in creation(tables):
+            session.script(statement)
+        for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0)):
+            session.script(f"INSERT INTO meta (key, number) VALUES ('{key}', {number})")
+        return version
+    steps[found + 1](session)
+    session.script(f"UPDATE meta SET number = {found + 1} WHERE key = 'schema' AND number = {found}")
+    return found + 1
+
+
+def _refuse_newer(found: int, version: int) -> None:
+    if found > version:
+        raise SchemaTooNew(
+            f"the store has schema version {found}, this flowkit knows up to {version}; it was left untouched: "
+            "install the flowkit that wrote it, or a newer one"
+        )
+
+
+def stored_version(session: Session) -> int:
+    """Return the store's schema version; 0 where there is none yet."""
+    if not session.script("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"):
+        return 0
+    rows = session.script("SELECT number FROM meta WHERE key = 'schema'")
+    return int(rows[0][0]) if rows else 0
+
+
+def creation(tables: Tables) -> list[str]:
+    """Return the statements that make the schema of the present version."""
+    statements: list[str] = []
+    for table in tables.all():
+        schema: Any = table._schema
+        contexts = [schema._create_table(safe=False), *schema._create_indexes(safe=False)]
+        statements += [context.query()[0] for context in contexts]
+    return statements

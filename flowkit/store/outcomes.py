@@ -1,0 +1,261 @@
+"""Settling: an attempt's outcome and all its effects, written at once under the guard of its lease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from peewee import Case
+
+from flowkit.clock import Micros
+from flowkit.errors import GraphError, LimitExceeded
+from flowkit.model.events import EventName
+from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
+from flowkit.model.outcome import Failed, Outcome, Released, Retried, StepError, Succeeded
+from flowkit.model.plan import Plan, spans_of
+from flowkit.model.states import RunStatus
+from flowkit.model.step import Settlement
+from flowkit.store.closing import Closing, Verdict
+from flowkit.store.database import Database, Session
+from flowkit.store.effects import Effects
+from flowkit.store.graphs import EmitConflict, Graphs, Parent
+from flowkit.store.keys import place_of
+from flowkit.store.propagate import Propagation
+from flowkit.store.runs import Runs, StoredRun
+from flowkit.store.statements import Statement, param, statement
+from flowkit.store.tables import Tables
+from flowkit.store.tally import Tally
+
+
+@attrs.define
+class Settled:
+    """What became of a batch: for each settlement, in order, a verdict and the move it made; and what it promoted."""
+
+    verdicts: list[Verdict]
+    moves: list[Move | None]
+    promoted: int = 0
+
+
+@attrs.define
+class _Item:
+    """A settlement on its way: its outcome may still turn into a failure, and it may have emitted steps."""
+
+    settlement: Settlement
+    outcome: Outcome
+    emitted: str | None = None
+    verdict: Verdict | None = None
+    move: Move | None = None
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.settlement.leased.key, self.settlement.leased.lease.epoch
+
+    @property
+    def ended_at(self) -> Micros:
+        # A clock that was set back in between must not make a duration negative.
+        return max(self.settlement.ended_at, self.settlement.leased.lease.acquired_at)
+
+    def is_of(self, standing: dict[int, StoredRun]) -> bool:
+        """Whether its run is there still; the key of one that was pruned may be another's by now."""
+        run = standing.get(self.settlement.leased.run_key)
+        return run is not None and run.id == self.settlement.leased.run_id
+
+    def proof(self, at: Micros) -> tuple[int, int, str, int]:
+        return (*self.identity, self.settlement.leased.lease.token, at)
+
+
+class Outcomes:
+    """Writes outcomes; the guard of each move is in its WHERE clause, and RETURNING names the leases that held."""
+
+    def __init__(self, db: Database, tables: Tables, runs: Runs, graphs: Graphs, propagation: Propagation) -> None:
+        self.db = db
+        self._t = tables
+        self._runs = runs
+        self._graphs = graphs
+        self._propagation = propagation
+        self._closing = Closing(db, tables)
+        self._effects = Effects(db, tables)
+
+    def _move(self, move: Move, run_status: str, change: dict[Any, Any]) -> Any:
+        s, r = self._t.steps, self._t.runs
+        b = self.db.dialect.batch("proofs", "key", "epoch", "token", "at")
+        cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
+        run = r.select(r.status).where(r.key == s.run)
+        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        written = {s.status: move.target.value, **cleared, **change}
+        return s.update(written).from_(b).where(mine & (run == run_status)).returning(s.key, s.epoch, s.allow_failure)
+
+    @property
+    def _ended_at(self) -> Any:
+        # The fourth column of a proof: when the attempt ended, or when the step may be leased again.
+        return self.db.dialect.batch("proofs", "key", "epoch", "token", "at").c.at
+
+    @statement
+    def _succeed(self) -> Any:
+        return self._move(SUCCEED, "running", {self._t.steps.ended_at: self._ended_at})
+
+    @statement
+    def _fail(self) -> Any:
+        return self._move(FAIL, "running", {self._t.steps.ended_at: self._ended_at})
+
+    @statement
+    def _discard(self) -> Any:
+        s = self._t.steps
+        return self._move(DISCARD, "canceling", {s.ended_at: self._ended_at, s.reason: "run"})
+
+    @statement
+    def _retry(self) -> Any:
+        s, at, now = self._t.steps, self._ended_at, param("now")
+        later = Case(None, [(at > now, at)], None)
+        return self._move(RETRY, "running", {s.ready_at: at, s.delayed_until: later, s.scheduled_at: now})
+
+    @statement
+    def _release(self) -> Any:
+        s = self._t.steps
+        return self._move(RELEASE, "running", {s.attempt: s.attempt - 1})
+
+    @statement
+    def _held(self) -> Any:
+        s, b = self._t.steps, self.db.dialect.batch("proofs", "key", "epoch", "token", "at")
+        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
+
+    def settle(self, tx: Session, batch: Sequence[Settlement], tally: Tally) -> Settled:
+        """Write every outcome whose lease still holds, with all its effects, and say of each what became of it."""
+        standing = self._runs.standing(tx, sorted({item.leased.run_key for item in batch}))
+        items = [_Item(settlement, settlement.outcome) for settlement in map(_within_budget, batch)]
+        first = _once(items, standing)
+        self._prepare(tx, first, standing, tally)
+        ended: dict[int, bool] = {}
+        for move, group in _by_move(first, standing).items():
+            self._write(tx, move, group, ended, tally)
+        promoted = self._propagation.spread(tx, ended, tally) if ended else 0
+        for item in items:
+            if item.verdict is None and item.is_of(standing):
+                item.verdict = self._closing.verdict(tx, item.settlement, tally)
+        return Settled([item.verdict or Verdict.LOST for item in items], [item.move for item in items], promoted)
+
+    def _prepare(self, tx: Session, items: list[_Item], standing: dict[int, StoredRun], tally: Tally) -> None:
+        """Add what successful attempts emit, and turn those whose effects are refused into failures."""
+        with_effects = [
+            item
+            for item in items
+            if isinstance(item.outcome, Succeeded) and (item.outcome.emission or item.outcome.artifacts)
+        ]
+        if not with_effects:
+            return
+        proofs = json.dumps([item.proof(0) for item in with_effects])
+        held = {(key, epoch): depth for key, epoch, depth in tx.rows(self._held, proofs=proofs)}
+        named: set[tuple[int, str]] = set()
+        for item in with_effects:
+            run = standing[item.settlement.leased.run_key]
+            if item.identity in held and run.status is RunStatus.RUNNING:
+                self._add_effects(tx, item, run, Parent(item.identity[0], held[item.identity]), named, tally)
+
+    def _add_effects(
+        self, tx: Session, item: _Item, run: StoredRun, parent: Parent, named: set[tuple[int, str]], tally: Tally
+    ) -> None:
+        assert isinstance(item.outcome, Succeeded)
+        ids = [artifact.id for artifact in item.outcome.artifacts if not artifact.is_external]
+        in_batch = (id for id in ids if (run.key, id) in named)
+        taken = next(in_batch, None) or self._effects.taken_artifact(tx, run.key, item.identity[0], ids)
+        if taken is not None:
+            message = f"artifact id {taken!r} is taken in run {run.id!r}; inline ids are unique within a run"
+            item.outcome = Failed(StepError("artifact_conflict", message, occurred_at=item.ended_at))
+        elif item.outcome.emission is not None:
+            self._emit(tx, item, run, item.outcome.emission, parent, tally)
+        if isinstance(item.outcome, Succeeded):
+            named.update((run.key, id) for id in ids)
+
+    def _emit(self, tx: Session, item: _Item, run: StoredRun, plan: Plan, parent: Parent, tally: Tally) -> None:
+        try:
+            keys = self._graphs.add(tx, run, plan, tally, parent)
+        except (GraphError, LimitExceeded) as refused:
+            code = "emit_conflict" if isinstance(refused, EmitConflict) else "graph_error"
+            code = "limit_exceeded" if isinstance(refused, LimitExceeded) else code
+            item.outcome = Failed(StepError(code, str(refused), occurred_at=item.ended_at))
+        else:
+            item.emitted = json.dumps(spans_of(place_of(key) for key in keys))
+
+    def _write(self, tx: Session, move: Move, group: list[_Item], ended: dict[int, bool], tally: Tally) -> None:
+        proofs = json.dumps([item.proof(_at(item, tally.now)) for item in group])
+        rows = tx.rows(self._statement(move), proofs=proofs, now=tally.now)
+        held = {(key, epoch): bool(allowed) for key, epoch, allowed in rows}
+        mine = [item for item in group if item.identity in held]
+        for item in mine:
+            item.verdict, item.move = Verdict.SETTLED, move
+            _count(item, move, held[item.identity], tally)
+        if move is SUCCEED:
+            self._effects.write(tx, [(i.settlement, i.ended_at, i.emitted) for i in mine])
+        else:
+            self._closing.write(tx, [(i.settlement, i.outcome, i.ended_at) for i in mine], discarded=move is DISCARD)
+        if move.target.is_ended:
+            ended.update((item.identity[0], move is SUCCEED) for item in mine)
+
+    def _statement(self, move: Move) -> Statement:
+        table = {SUCCEED: "_succeed", FAIL: "_fail", DISCARD: "_discard", RETRY: "_retry", RELEASE: "_release"}
+        found: Statement = getattr(self, table[move])
+        return found
+
+
+def _once(items: list[_Item], standing: dict[int, StoredRun]) -> list[_Item]:
+    # An outcome that is offered twice in one batch is written once; the other one is told that it was.
+    first: dict[tuple[int, int], _Item] = {}
+    for item in items:
+        if item.is_of(standing):
+            first.setdefault(item.identity, item)
+    return list(first.values())
+
+
+def _within_budget(settlement: Settlement) -> Settlement:
+    leased, outcome = settlement.leased, settlement.outcome
+    if isinstance(outcome, Retried) and leased.attempt >= leased.retry.max_attempts:
+        return attrs.evolve(settlement, outcome=Failed(outcome.error))
+    return settlement
+
+
+def _by_move(items: list[_Item], standing: dict[int, StoredRun]) -> dict[Move, list[_Item]]:
+    groups: dict[Move, list[_Item]] = {}
+    for item in items:
+        run = standing[item.settlement.leased.run_key]
+        if run.status.is_ended:
+            continue
+        move = DISCARD if run.status is RunStatus.CANCELING else MOVE_OF[type(item.outcome)]
+        groups.setdefault(move, []).append(item)
+    return groups
+
+
+MOVE_OF: dict[type, Move] = {Succeeded: SUCCEED, Retried: RETRY, Failed: FAIL, Released: RELEASE}
+
+
+def _at(item: _Item, now: Micros) -> Micros:
+    return now + item.outcome.delay if isinstance(item.outcome, Retried) else item.ended_at
+
+
+_EVENTS: dict[Move, tuple[EventName, str]] = {
+    SUCCEED: ("step_succeeded", "step_succeeded"),
+    FAIL: ("step_failed", "step_failed"),
+    RETRY: ("step_retried", "step_retried"),
+    DISCARD: ("step_canceled", "step_discarded"),
+    RELEASE: ("run_updated", "step_released"),
+}
+
+
+def _count(item: _Item, move: Move, allowed: bool, tally: Tally) -> None:
+    leased, outcome = item.settlement.leased, item.outcome
+    told, noted = _EVENTS[move]
+    error = outcome.error if isinstance(outcome, (Failed, Retried)) and move is not DISCARD else None
+    change = tally.note(noted, leased.key, leased.lease.epoch, **({"code": error.code} if error else {}))
+    change.closed += int(move.target.is_ended)
+    change.failed += int(move is FAIL and not allowed)
+    change.canceled_by_run += int(move is DISCARD)
+    if tally.listening or error:
+        known = {"kind": leased.kind, "queue": leased.queue, "attempt": leased.attempt}
+        fields: dict[str, Any] = {"duration": item.ended_at - leased.lease.acquired_at}
+        if error:
+            fields |= {"code": error.code, "message": error.message}
+        if isinstance(outcome, Retried):
+            fields["delay"] = outcome.delay
+        tally.tell(told, leased.run_key, step_id=leased.id, worker_id=leased.lease.worker_id, fields=fields, **known)

@@ -1,0 +1,142 @@
+"""What the end of steps does to those that wait for them: promote, or cancel, through edges and gates."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import attrs
+from peewee import Case
+
+from flowkit.model.moves import CASCADE, PROMOTE
+from flowkit.store.database import Database, Session
+from flowkit.store.keys import run_of
+from flowkit.store.statements import param, statement
+from flowkit.store.tables import Tables
+from flowkit.store.tally import Tally
+
+OPTIONAL, REQUIRED, MEMBER = 0, 1, 2
+"""What a waiter's edge says: its target need only end; must succeed; or: the waiter is a gate that counts it."""
+
+
+@attrs.define
+class _Round:
+    """One level of what follows: how much each waiter's count falls, and which waiters die of what."""
+
+    met: dict[int, int] = attrs.field(factory=lambda: defaultdict(int))
+    dead: dict[int, int] = attrs.field(factory=dict)
+
+
+class Propagation:
+    """Counters fall, waiters are promoted or canceled: only what waits for the ended steps is looked at."""
+
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self.db = db
+        self._t = tables
+
+    @statement
+    def _edges(self) -> Any:
+        d = self._t.deps
+        return d.select(d.target, d.waiter, d.role).where(d.target.in_(self.db.dialect.keys("targets")))
+
+    @statement
+    def _ids(self) -> Any:
+        s = self._t.steps
+        return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
+
+    @statement
+    def _count_down_gates(self) -> Any:
+        g, b = self._t.gates, self.db.dialect.batch("members", "key", "ended", "failed")
+        change = {g.left: g.left - b.c.ended, g.failed: g.failed + b.c.failed}
+        return g.update(change).from_(b).where(g.key == b.c.key).returning(g.key, g.left, g.failed)
+
+    @statement
+    def _count_down(self) -> Any:
+        s, b = self._t.steps, self.db.dialect.batch("waiters", "key", "met")
+        met, now = s.deps_left == b.c.met, param("now")
+        return (
+            s.update(
+                {
+                    s.deps_left: s.deps_left - b.c.met,
+                    s.status: Case(None, [(met, PROMOTE.target.value)], s.status),
+                    s.ready_at: Case(None, [(met, now + s.delay)], s.ready_at),
+                    s.delayed_until: Case(None, [(met & (s.delay > 0), now + s.delay)], None),
+                    s.scheduled_at: now,
+                }
+            )
+            .from_(b)
+            .where(s.key == b.c.key, s.status == "pending")
+            .returning(s.key, s.status)
+        )
+
+    @statement
+    def _cancel(self) -> Any:
+        s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason")
+        change = {s.status: CASCADE.target.value, s.reason: b.c.reason, s.ended_at: param("now")}
+        return s.update(change).from_(b).where(s.key == b.c.key, s.status == "pending").returning(s.key, s.id, s.reason)
+
+    def spread(self, tx: Session, ended: dict[int, bool], tally: Tally) -> int:
+        """Tell everything that waits for the *ended* steps (key to: did it succeed), and what waits for that in turn.
+
+        Returns how many steps were promoted.
+        """
+        promoted = 0
+        while ended:
+            level = self._look(tx, ended)
+            ended = self._cancel_dead(tx, level.dead, tally) if level.dead else {}
+            if level.met:
+                promoted += self._promote(tx, level.met, tally)
+        return promoted
+
+    def _look(self, tx: Session, ended: dict[int, bool]) -> _Round:
+        level = _Round()
+        members: dict[int, list[int]] = {}
+        culprits: dict[int, int] = {}
+        for target, waiter, role in tx.rows(self._edges, targets=json.dumps(list(ended))):
+            succeeded = ended[target]
+            if role == MEMBER:
+                count = members.setdefault(waiter, [0, 0])
+                count[0] += 1
+                if not succeeded:
+                    count[1] += 1
+                    culprits.setdefault(waiter, target)
+            elif succeeded or role == OPTIONAL:
+                level.met[waiter] += 1
+            else:
+                level.dead.setdefault(waiter, target)
+        if members:
+            self._look_through_gates(tx, members, culprits, level)
+        return level
+
+    def _look_through_gates(
+        self, tx: Session, members: dict[int, list[int]], culprits: dict[int, int], level: _Round
+    ) -> None:
+        counts = json.dumps([(gate, *count) for gate, count in members.items()])
+        changed = {gate: (left, failed) for gate, left, failed in tx.rows(self._count_down_gates, members=counts)}
+        # A gate that is neither complete nor failing for the first time has nothing to tell its waiters.
+        telling = [g for g, (left, failed) in changed.items() if left == 0 or failed == members[g][1] > 0]
+        if not telling:
+            return
+        for gate, waiter, role in tx.rows(self._edges, targets=json.dumps(telling)):
+            left, failed = changed[gate]
+            if role == REQUIRED and failed:
+                if gate in culprits:
+                    level.dead.setdefault(waiter, culprits[gate])
+            elif left == 0:
+                level.met[waiter] += 1
+
+    def _cancel_dead(self, tx: Session, dead: dict[int, int], tally: Tally) -> dict[int, bool]:
+        ids: dict[int, str] = dict(tx.rows(self._ids, keys=json.dumps(sorted(set(dead.values())))))
+        batch = json.dumps([(waiter, f"dependency:{ids[target]}") for waiter, target in dead.items()])
+        canceled = tx.rows(self._cancel, dead=batch, now=tally.now)
+        for key, step_id, reason in canceled:
+            tally.note("step_canceled", key, reason=reason).closed += 1
+            tally.tell("step_canceled", run_of(key), step_id=step_id, fields={"reason": reason})
+        return {key: False for key, _, _ in canceled}
+
+    def _promote(self, tx: Session, met: dict[int, int], tally: Tally) -> int:
+        rows = tx.rows(self._count_down, waiters=json.dumps(list(met.items())), now=tally.now)
+        ready = [key for key, status in rows if status == PROMOTE.target.value]
+        tally.note_many("step_promoted", ready)
+        return len(ready)

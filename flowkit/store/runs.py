@@ -1,0 +1,201 @@
+"""The runs table: found by id, created, counted, canceled; every change of a run's status is here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+from peewee import Case, fn
+
+from flowkit.clock import Micros
+from flowkit.model.states import ENDED_RUN, RunStatus
+from flowkit.store.database import Database, Session
+from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.tables import Tables
+from flowkit.store.tally import Tally
+
+_ENDED = sorted(status.value for status in ENDED_RUN)
+
+
+@attrs.frozen
+class StoredRun:
+    """What a transaction needs to know of a run before it changes it."""
+
+    key: int
+    id: str
+    package: str
+    status: RunStatus
+    nodes: int
+    steps: int
+    edges: int
+    generation: int
+    input_sha256: bytes
+
+
+@attrs.frozen
+class NewRun:
+    """A run about to be stored."""
+
+    id: str
+    package: str
+    name: str | None
+    metadata: str
+    input: bytes
+    input_sha256: bytes
+    output: str | None
+
+
+@attrs.frozen
+class FinishedRun:
+    """A run that a transaction brought to its end."""
+
+    id: str
+    package: str
+    status: RunStatus
+
+
+class Runs:
+    """Reads and writes of runs."""
+
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self.db = db
+        self._t = tables
+
+    def _select(self) -> Any:
+        r = self._t.runs
+        return r.select(r.key, r.id, r.package, r.status, r.nodes, r.steps, r.edges, r.generation, r.input_sha256)
+
+    @statement
+    def _by_id(self) -> Any:
+        return self._select().where(self._t.runs.id == param("id"))
+
+    @statement
+    def _by_key(self) -> Any:
+        return self._select().where(self._t.runs.key.in_(self.db.dialect.keys("keys")))
+
+    @statement
+    def _next_key(self) -> Any:
+        return self._t.runs.select(fn.COALESCE(fn.MAX(self._t.runs.key), 0) + 1)
+
+    @statement
+    def _insert(self) -> Any:
+        r = self._t.runs
+        names = ("key", "id", "package", "name", "metadata", "input", "input_sha256", "output")
+        zero = ("nodes", "steps", "open_steps", "failed_steps", "canceled_by_run", "edges", "events", "generation")
+        times = ("created_at", "updated_at")
+        return insert_into(r, (*names, *times), **dict.fromkeys(zero, 0), status="pending")
+
+    @statement
+    def _apply(self) -> Any:
+        columns = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "started", "events")
+        r, b, now = self._t.runs, self.db.dialect.batch("changes", *columns), param("now")
+        still_open = r.open_steps + b.c.opened - b.c.closed
+        failed, by_run = r.failed_steps + b.c.failed, r.canceled_by_run + b.c.by_run
+        end = Case(
+            None,
+            [(r.status == "canceling", "canceled"), (failed > 0, "failed"), (by_run > 0, "canceled")],
+            "succeeded",
+        )
+        begun = Case(None, [((r.status == "pending") & (b.c.started > 0), "running")], r.status)
+        over = still_open == 0
+        return (
+            r.update(
+                {
+                    r.steps: r.steps + b.c.added,
+                    r.nodes: r.nodes + b.c.nodes,
+                    r.edges: r.edges + b.c.edges,
+                    r.open_steps: still_open,
+                    r.failed_steps: failed,
+                    r.canceled_by_run: by_run,
+                    r.events: r.events + b.c.events + Case(None, [(over, 1)], 0),
+                    r.updated_at: now,
+                    r.started_at: Case(None, [(r.started_at.is_null() & (b.c.started > 0), now)], r.started_at),
+                    r.ended_at: Case(None, [(over, now)], None),
+                    r.status: Case(None, [(over, end)], begun),
+                }
+            )
+            .from_(b)
+            .where((r.key == b.c.run) & r.status.not_in(_ENDED))
+            .returning(r.key, r.id, r.package, r.status, r.events)
+        )
+
+    @statement
+    def _cancel(self) -> Any:
+        r, now = self._t.runs, param("now")
+        return r.update({r.status: "canceling", r.cancel_requested_at: now, r.updated_at: now}).where(
+            (r.key == param("key")) & r.status.in_(["pending", "running"])
+        )
+
+    @statement
+    def _reopen(self) -> Any:
+        r = self._t.runs
+        change = {
+            r.status: "running",
+            r.ended_at: None,
+            r.updated_at: param("now"),
+            r.cancel_requested_at: None,
+            r.generation: r.generation + 1,
+            r.open_steps: r.open_steps + param("opened"),
+            r.failed_steps: r.failed_steps - param("failed"),
+            r.canceled_by_run: r.canceled_by_run - param("by_run"),
+        }
+        allowed = r.status.in_(["pending", "running", "failed", "canceled"])
+        return r.update(change).where((r.key == param("key")) & (r.generation == param("seen")) & allowed)
+
+    @statement
+    def _set_output(self) -> Any:
+        r = self._t.runs
+        return r.update({r.output: param("output")}).where(r.key == param("key"))
+
+    def find(self, tx: Session, run_id: str) -> StoredRun | None:
+        """Return the run with this id, if there is one."""
+        row = tx.row(self._by_id, id=run_id)
+        return _stored(row) if row else None
+
+    def standing(self, tx: Session, keys: list[int]) -> dict[int, StoredRun]:
+        """Return how these runs stand; a pruned one is missing."""
+        return {row[0]: _stored(row) for row in tx.rows(self._by_key, keys=json.dumps(keys))}
+
+    def insert(self, tx: Session, new: NewRun, now: Micros) -> StoredRun:
+        """Store a run without steps; they are added in the same transaction."""
+        row = tx.row(self._next_key)
+        key = int(row[0]) if row else 1
+        tx.run(self._insert, key=key, created_at=now, updated_at=now, **attrs.asdict(new))
+        return StoredRun(key, new.id, new.package, RunStatus.PENDING, 0, 0, 0, 0, new.input_sha256)
+
+    def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
+        """Make a run canceling; False if it was not pending or running any more."""
+        return tx.run(self._cancel, key=key, now=now) == 1
+
+    def reopen(self, tx: Session, run: StoredRun, *, opened: int, failed: int, by_run: int, now: Micros) -> bool:
+        """Make a run go on with *opened* revived steps; False if it changed since it was read."""
+        values = {"opened": opened, "failed": failed, "by_run": by_run, "now": now}
+        return tx.run(self._reopen, key=run.key, seen=run.generation, **values) == 1
+
+    def apply(self, tx: Session, tally: Tally) -> tuple[dict[int, int], dict[int, FinishedRun], dict[int, str]]:
+        """Write what the transaction changed in each run, and end those of which no step is open.
+
+        Returns, by run: the number of its first new history entry, how it ended if it did, and its id.
+        """
+        rows = [
+            (
+                *(key, c.added, c.nodes, c.edges, c.opened, c.closed),
+                *(c.failed, c.canceled_by_run, int(c.started), len(c.entries)),
+            )
+            for key, c in tally.runs.items()
+        ]
+        first: dict[int, int] = {}
+        finished: dict[int, FinishedRun] = {}
+        ids: dict[int, str] = {}
+        for key, run_id, package, status, events in tx.rows(self._apply, changes=json.dumps(rows), now=tally.now):
+            ended = RunStatus(status).is_ended
+            ids[key] = run_id
+            if ended:
+                finished[key] = FinishedRun(run_id, package, RunStatus(status))
+            first[key] = events - len(tally.runs[key].entries) - int(ended)
+        return first, finished, ids
+
+
+def _stored(row: tuple[Any, ...]) -> StoredRun:
+    return StoredRun(row[0], row[1], row[2], RunStatus(row[3]), *row[4:])

@@ -1,0 +1,135 @@
+"""How flowkit opens SQLite: pragmas, what its errors mean, and which files it refuses."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from flowkit.errors import (
+    ConfigError,
+    DataCorrupted,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from flowkit.store.dialect import SQLiteDialect
+
+Durability = Literal["disk", "process"]
+BUSY_SECONDS = 30.0
+OLDEST = (3, 35, 0)
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ceph", "glusterfs", "lustre"})
+
+
+class SQLiteConnector:
+    """Opens connections to one SQLite file, or shares one connection to memory."""
+
+    def __init__(self, path: str, durability: Durability) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise ConfigError(
+                f"flowkit needs SQLite 3.35 or newer (RETURNING), this Python has {sqlite3.sqlite_version}; "
+                "use a newer Python build or flowkit-durable[postgres]"
+            )
+        self.dialect = SQLiteDialect()
+        self.single = path == ":memory:"
+        self.path = path
+        self._synchronous = "FULL" if durability == "disk" else "NORMAL"
+
+    @property
+    def wal(self) -> Path | None:
+        """The write-ahead log, whose size and time change with every commit of any process."""
+        return None if self.single else Path(self.path + "-wal")
+
+    def prepare(self) -> None:
+        """Make the parent directory; refuse a file system on which SQLite's locks do not hold."""
+        if self.single:
+            return
+        parent = Path(self.path).absolute().parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot make the directory of the sqlite store {self.path!r}: {error}") from error
+        kind = _file_system(parent)
+        if kind in _NETWORK:
+            raise StoreUnavailable(
+                f"the sqlite store {self.path!r} lies on a network file system ({kind}), where SQLite's locks do not "
+                "hold; put it on a local disk or use a postgresql:// store"
+            )
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection in autocommit mode with flowkit's pragmas."""
+        connection = sqlite3.connect(
+            self.path if self.single else f"file:{quote(os.fspath(Path(self.path).absolute()))}",
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            uri=not self.single,
+        )
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if not self.single:
+            _until_free(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+        for pragma in (f"synchronous = {self._synchronous}", "foreign_keys = ON", "temp_store = MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def translate(self, error: BaseException) -> StoreError | None:
+        """Return what an error of ``sqlite3`` means."""
+        return translate(error, self.path)
+
+
+def translate(error: BaseException, path: str) -> StoreError | None:
+    """Return what an error of ``sqlite3`` means for the store at *path*, or None where it says nothing about it."""
+    if not isinstance(error, sqlite3.Error) or isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return None
+    text = str(error)
+    place = f"sqlite store {path!r}"
+    if "full" in text:
+        return StoreFull(f"no space is left for the {place}: {text}; work goes on by itself when there is some")
+    if "locked" in text or "busy" in text:
+        return StoreBusy(f"another program kept the {place} locked for {BUSY_SECONDS:g} s: {text}")
+    if "malformed" in text or "not a database" in text:
+        return DataCorrupted(f"the {place} is damaged: {text}; restore it from a backup or copy what can be read")
+    if any(word in text for word in ("unable to open", "readonly", "I/O", "disk")):
+        return StoreUnavailable(f"the {place} cannot be used: {text}; are the file and its directory writable?")
+    return None
+
+
+def _until_free(attempt: Callable[[], Any]) -> None:
+    # Switching to WAL is refused at once, without the busy handler, while another process is switching too.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+def _file_system(directory: Path) -> str | None:
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    best, kind = "", None
+    here = os.path.realpath(directory)
+    for line in lines:
+        fields = line.split(" ")
+        mount = fields[4].replace("\\040", " ")
+        inside = here == mount or here.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, fields[fields.index("-") + 1]
+    return kind

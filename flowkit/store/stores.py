@@ -1,0 +1,138 @@
+"""The stores that users name: a SQLite file, or the program's own database; from an object or a URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import attrs
+import peewee
+
+from flowkit.clock import Clock
+from flowkit.errors import ConfigError, MissingExtra
+from flowkit.store.engine import Engine
+from flowkit.store.sqlite import Durability, SQLiteConnector
+
+BLANK_PATH = "sqlite workflow store path is required"
+
+
+class Store(Protocol):
+    """What a Runtime can be given."""
+
+    def open(self, clock: Clock) -> Engine:
+        """Open the store, migrating its schema; a store object serves one Runtime."""
+
+    @property
+    def wal(self) -> Path | None:
+        """A file whose size or time changes when another process commits, if there is one."""
+
+
+@attrs.define
+class PeeweeProgram:
+    """A program's own peewee database; what a thread does inside a transaction on it shares its fate."""
+
+    database: Any
+
+    def open_transaction(self) -> Any | None:
+        """Return the raw connection on which this thread has a transaction open, if it has."""
+        if self.database.is_closed() or not self.database.in_transaction():
+            return None
+        return self.database.connection()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call *call* when the outermost transaction commits."""
+        self.database.after_commit(call)
+
+
+class SQLiteStore:
+    """A store in one SQLite file.
+
+    Args:
+        path: the file; its directory is made. ``":memory:"`` is for one process and goes with it.
+        durability: ``"disk"`` has everything on disk before it is acknowledged; ``"process"`` survives a crash of
+            the process, but power loss may take the newest transactions.
+        database: a peewee ``SqliteDatabase`` that the program has already. Commands called in a transaction that is
+            open on it join that transaction; workers use connections of their own to the same file.
+
+    Raises:
+        ConfigError: no path, or a durability that is neither.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        durability: Durability = "disk",
+        database: peewee.SqliteDatabase | None = None,
+    ) -> None:
+        if database is not None:
+            path = _path_of(database, path)
+        text = os.fspath(path) if path is not None else ""
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(BLANK_PATH)
+        if durability not in ("disk", "process"):
+            raise ConfigError(f"SQLiteStore: durability: expected 'disk' or 'process', got {durability!r}")
+        self.path = text
+        self.durability = durability
+        self._database = database
+        self._engine: Engine | None = None
+
+    def open(self, clock: Clock) -> Engine:
+        """Open the store, making or migrating its schema."""
+        if self._engine is not None:
+            raise ConfigError("a store object serves one Runtime; make another SQLiteStore for the second one")
+        connector = SQLiteConnector(self.path, self.durability)
+        connector.prepare()
+        program = PeeweeProgram(self._database) if self._database is not None else None
+        self._engine = Engine(connector, clock, program)
+        return self._engine
+
+    @property
+    def wal(self) -> Path | None:
+        """The write-ahead log, whose size or time changes with every commit."""
+        return None if self.path == ":memory:" else Path(self.path + "-wal")
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r}, durability={self.durability!r})"
+
+
+def _path_of(database: Any, path: Any) -> str:
+    if path is not None:
+        raise ConfigError("SQLiteStore: path: expected none together with database=, which has its own")
+    if not isinstance(database, peewee.SqliteDatabase):
+        raise ConfigError(f"SQLiteStore: database: expected a peewee SqliteDatabase, got {type(database).__name__}")
+    name = str(database.database or "")
+    if name in ("", ":memory:") or name.startswith("file:"):
+        raise ConfigError(f"SQLiteStore: database: expected one in a plain file, for workers to open too, got {name!r}")
+    return name
+
+
+def store_of(value: Any) -> Store:
+    """Return the store that a Runtime was given as an object or a URL.
+
+    Raises:
+        ConfigError: None, a URL of an unknown kind, or something else altogether.
+    """
+    if value is None:
+        raise ConfigError("workflow runtime store is required")
+    if isinstance(value, str):
+        return _from_url(value)
+    if not hasattr(value, "open") or not hasattr(value, "wal"):
+        raise ConfigError(f"Runtime: store: expected a store or a URL like 'sqlite:///var/app.db', got {value!r}")
+    store: Store = value
+    return store
+
+
+def _from_url(url: str) -> Store:
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        rest = url[len("sqlite://") :] if url.startswith("sqlite://") else ""
+        if url == "sqlite://":
+            return SQLiteStore(":memory:")
+        return SQLiteStore(unquote(rest[1:]))
+    if scheme in ("postgresql", "postgres"):
+        raise MissingExtra("a postgresql:// store", "postgres", "This version stores in SQLite; use sqlite:///var/app.db.")
+    raise ConfigError(f"Runtime: store: expected a URL like 'sqlite:///var/app.db', got {url!r}")

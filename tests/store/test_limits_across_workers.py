@@ -1,0 +1,200 @@
+"""Limits of a queue and the engine's clock, with several workers and clocks that are set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowkit.clock import SECOND
+from flowkit.model.limits import QueueConfig, RateLimit
+from flowkit.store.check import check
+from flowkit.store.engine import Engine
+from tests.store.clock import START, FakeClock
+from tests.store.flow import LEASE_SECONDS, Flow, again, step, success
+from tests.store.story import attempts_of, column_of, guarded, second_host, seconds_until, steps_of
+
+
+@pytest.fixture(autouse=True)
+def sound(engine: Engine) -> Iterator[None]:
+    with guarded(engine):
+        yield
+
+
+@pytest.fixture
+def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
+    """A second process with the same store."""
+    flow = second_host(tmp_path, clock)
+    yield flow
+    flow.engine.db.close()
+
+
+def limit(flow: Flow, max_workers: int | None = None, rate: RateLimit | None = None) -> dict[str, QueueConfig]:
+    """Limit the default queue."""
+    config = QueueConfig(max_workers, rate)
+    with flow.engine.write() as tx:
+        flow.engine.queues.configure(tx, "default", config, by="test", now=tx.now())
+    return {"default": config}
+
+
+def pages(flow: Flow, count: int) -> str:
+    return flow.start(*[step(f"page[{n}]") for n in range(count)])
+
+
+def test_a_queues_limit_holds_across_processes(flow: Flow, other: Flow) -> None:
+    limits = limit(flow, max_workers=3)
+    pages(flow, 10)
+
+    first, second = flow.lease(2), other.lease(64)
+    assert (len(first), len(second), flow.lease()) == (2, 1, [])
+    flow.settle(first[0], success())
+    assert len(other.lease()) == 1
+
+    with flow.engine.read() as tx:
+        assert check(tx, limits=limits) == []
+
+
+def test_an_expired_lease_holds_its_slot_until_it_is_taken_back(flow: Flow, other: Flow) -> None:
+    limit(flow, max_workers=1)
+    run = pages(flow, 2)
+    flow.lease(worker="ann")
+
+    flow.clock.advance(LEASE_SECONDS - 0.01)
+    assert other.lease(worker="bob") == []
+    flow.clock.advance(2)
+    assert [leased.id for leased in other.lease(worker="bob")] == ["page[1]"]
+    assert attempts_of(flow, run, "page[0]") == [(0, 1, "lost")]
+
+
+def test_a_canceled_attempt_keeps_its_slot_until_it_ends(flow: Flow) -> None:
+    limit(flow, max_workers=1)
+    canceled = pages(flow, 1)
+    leased = flow.lease_one()
+    flow.cancel(canceled)
+    pages(flow, 1)
+
+    assert flow.lease() == []
+    flow.settle(leased, success())
+    assert len(flow.lease()) == 1
+
+
+def test_a_lowered_limit_stops_new_leases_and_no_attempt(flow: Flow) -> None:
+    run = pages(flow, 5)
+    leased = flow.lease(4)
+    limit(flow, max_workers=3)
+
+    assert flow.lease() == []
+    flow.settle(leased[0], success())
+    assert flow.lease() == []
+    flow.settle(leased[1], success())
+    assert len(flow.lease()) == 1
+    assert list(steps_of(flow, run).values()).count("running") == 3
+
+
+def test_a_paused_queue_starts_nothing_and_still_settles(flow: Flow, other: Flow) -> None:
+    run = pages(flow, 2)
+    leased = flow.lease(1)[0]
+    with flow.engine.write() as tx:
+        flow.engine.queues.pause(tx, "default", paused=True)
+
+    assert other.lease() == []
+    flow.settle(leased, success())
+    assert steps_of(flow, run) == {"page[0]": "succeeded", "page[1]": "ready"}
+
+    with flow.engine.write() as tx:
+        flow.engine.queues.pause(tx, "default", paused=False)
+    assert len(other.lease()) == 1
+
+
+def test_a_token_bucket_is_shared_by_all_workers(flow: Flow, other: Flow) -> None:
+    limits = limit(flow, rate=RateLimit(2, burst=3))
+    pages(flow, 20)
+
+    assert (len(flow.lease(2)), len(other.lease())) == (2, 1)
+    flow.clock.advance(0.4)
+    assert flow.lease() == []
+    flow.clock.advance(0.1)
+    assert (len(other.lease()), len(flow.lease())) == (1, 0)
+    flow.clock.advance(3600)
+    assert len(flow.lease()) == 3
+
+    with flow.engine.read() as tx:
+        assert check(tx, limits=limits) == []
+
+
+def test_no_token_is_spent_where_nothing_is_leased(flow: Flow) -> None:
+    limit(flow, rate=RateLimit(1, burst=2))
+    flow.turn()
+    pages(flow, 2)
+
+    assert len(flow.lease()) == 2
+
+
+def test_a_clock_that_is_set_back_mints_no_token_and_holds_none_back(flow: Flow) -> None:
+    limit(flow, rate=RateLimit(1, burst=2))
+    pages(flow, 20)
+    assert len(flow.lease()) == 2
+
+    flow.clock.set(START - 3600 * SECOND)
+    assert flow.lease() == []
+    flow.clock.advance(1)
+    assert len(flow.lease()) == 1
+    flow.clock.set(START)
+    assert len(flow.lease()) == 2
+
+
+def test_after_a_step_back_of_the_clock_leases_and_delays_last_as_long_as_they_were_meant_to(flow: Flow) -> None:
+    run = flow.start(step("leased"), step("delayed"))
+    _, second = flow.lease()
+    flow.settle(second, again(seconds=10))
+
+    flow.clock.set(START - 3600 * SECOND)
+    turned = flow.turn(slots=0, worker="bob")
+
+    assert [event.name for event in turned.events] == ["clock_stepped_back"]
+    assert seconds_until(flow, column_of(flow, run, "leased", "expires_at")) == LEASE_SECONDS
+    flow.clock.advance(9)
+    assert flow.lease(worker="bob") == []
+    flow.clock.advance(1)
+    assert [leased.id for leased in flow.lease(worker="bob")] == ["delayed"]
+    flow.clock.advance(LEASE_SECONDS - 10)
+    flow.turn(slots=0, worker="bob")
+    assert attempts_of(flow, run, "leased") == [(0, 1, "lost")]
+
+
+def test_a_lease_can_be_extended_and_settled_under_a_clock_that_was_set_back(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    leased = flow.lease_one()
+    flow.clock.set(START - 3600 * SECOND)
+
+    with flow.engine.write() as tx:
+        flow.engine.leases.extend(tx, [leased], LEASE_SECONDS * SECOND, tx.now())
+
+    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
+    flow.settle(leased, success())
+    assert steps_of(flow, run) == {"a": "succeeded"}
+
+
+def test_a_clock_that_is_slewed_back_a_little_changes_nothing(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    flow.lease_one()
+    flow.clock.set(START - 4 * SECOND)
+
+    assert flow.turn(slots=0, worker="bob").events == []
+    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS + 4
+
+
+def test_a_clock_that_jumps_forward_may_lease_early_but_commits_once(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    slow = flow.lease_one(worker="slow")
+    flow.clock.set(START + 86_400 * SECOND)
+    flow.turn(slots=0, worker="quick")
+    flow.clock.advance(1)
+    quick = flow.lease_one(worker="quick")
+
+    flow.settle(slow, success("slow"))
+    flow.settle(quick, success("quick"))
+
+    assert attempts_of(flow, run, "a") == [(0, 1, "lost")]
+    assert steps_of(flow, run) == {"a": "succeeded"}
