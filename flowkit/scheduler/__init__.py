@@ -1,0 +1,1 @@
+"""Decides what happens next: holds no threads and runs no user code."""

@@ -1,0 +1,212 @@
+"""One pass of the scheduler: settle what came back, reclaim, promote, choose, lease; all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import attrs
+
+from flowkit.clock import SECOND, Micros
+from flowkit.errors import RuntimeClosed, StoreError
+from flowkit.model.events import Event
+from flowkit.model.moves import Move
+from flowkit.model.outcome import Failed, StepError
+from flowkit.model.step import LeasedStep, Settlement
+from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
+from flowkit.store.closing import Verdict
+from flowkit.store.database import Session
+from flowkit.store.engine import Engine
+from flowkit.store.lanes import Lane
+from flowkit.store.leases import Claim, Held
+from flowkit.store.tally import Tally
+
+
+@attrs.frozen
+class Demand:
+    """What a worker asks of a cycle.
+
+    Attributes:
+        slots: how many more attempts it can run.
+        kinds: the kinds it serves.
+        run: lease steps of this run only.
+        skip: steps not to lease in this cycle.
+    """
+
+    slots: int
+    kinds: Collection[str]
+    run: int | None = None
+    skip: Collection[int] = frozenset()
+
+
+@attrs.define
+class Turned:
+    """What a cycle did.
+
+    Attributes:
+        verdicts: of each settlement, in order; and the move that it made, if its lease held.
+        leased: the steps to attempt now.
+        promoted: how many waiting steps became ready.
+    """
+
+    verdicts: list[Verdict] = attrs.field(factory=list)
+    moves: list[Move | None] = attrs.field(factory=list)
+    leased: list[LeasedStep] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
+    promoted: int = 0
+
+    def add(self, other: Turned) -> None:
+        """Count what another transaction of the same pass did."""
+        self.verdicts += other.verdicts
+        self.moves += other.moves
+        self.leased += other.leased
+        self.events += other.events
+        self.promoted += other.promoted
+
+
+class Cycle:
+    """Turns the wheel for one worker; it keeps no state that a crash could lose.
+
+    Args:
+        claim: who leases, and for how long; a new token is drawn for each cycle.
+    """
+
+    def __init__(self, engine: Engine, worker_id: str, lease: Micros, token: Callable[[], str]) -> None:
+        self._engine = engine
+        self._worker_id = worker_id
+        self._lease = lease
+        self._token = token
+        self._turns = Turns()
+        self._sweep_at: Micros = 0
+        self._swept_at: Micros = 0
+        self.listening = True
+
+    def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
+        """Settle what came back and lease what is next; should the batch be refused, settle it one by one.
+
+        Raises:
+            StoreError: the store cannot be written now; nothing of it was, and the same may be tried again.
+        """
+        try:
+            return self._turn(inbox, demand)
+        except (StoreError, RuntimeClosed):
+            raise
+        except Exception:
+            if not inbox:
+                raise
+            return self._one_by_one(inbox, demand)
+
+    def _one_by_one(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
+        # There are no savepoints: the batch is rolled back, and an outcome that cannot be written takes no other along.
+        none, turned = attrs.evolve(demand, slots=0), Turned()
+        for settlement in inbox:
+            try:
+                turned.add(self._turn([settlement], none))
+            except (StoreError, RuntimeClosed):
+                raise
+            except Exception as refused:
+                told = StepError(
+                    "unsettleable", f"{type(refused).__name__}: {refused}", occurred_at=settlement.ended_at
+                )
+                turned.add(self._turn([attrs.evolve(settlement, outcome=Failed(told), progress=None)], none))
+        turned.add(self._turn([], demand))
+        return turned
+
+    def _turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
+        engine, turned = self._engine, Turned()
+        with engine.write() as tx:
+            tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
+            if inbox:
+                settled = engine.outcomes.settle(tx, inbox, tally)
+                turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
+            turned.promoted += self._sweep(tx, tally)
+            engine.reclaim.come_due(tx, tally.now)
+            held, claim, lanes = self._take(tx, demand, tally)
+            turned.events = engine.history.close(tx, tally)
+            now = tally.now
+        if held:
+            # What an attempt reads never changes, so it is read outside the write lock.
+            with engine.read() as tx:
+                turned.leased = engine.leases.load(tx, held, claim, lanes, now)
+            turned.events += [_leased_event(step, now) for step in turned.leased] if self.listening else []
+        return turned
+
+    def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
+        """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
+        engine = self._engine
+        with engine.read() as tx:
+            now = tx.now()
+            seen = engine.lanes.glance(tx, demand.kinds)
+            times = (seen.due_at, self._next_sweep(seen.expires_at, now))
+            if any(at is not None and at <= now for at in times):
+                return True, now, {}
+            lines = self._lines(tx, demand, self._serving(tx, demand)) if seen.ready and demand.slots else []
+        if any(line.room(now) for line in lines):
+            return True, now, {}
+        held = limited(lines, now)
+        later = [at for at in (*times, *held.values()) if at is not None]
+        return False, min(later, default=None), dict(held)
+
+    def _next_sweep(self, expires_at: Micros | None, now: Micros) -> Micros | None:
+        # A lease that expires between two passes waits for the next one; until then a turn would do nothing about it.
+        if expires_at is None or not self._swept_at <= now < self._sweep_at:
+            return expires_at
+        return max(expires_at, self._sweep_at)
+
+    def _sweep(self, tx: Session, tally: Tally) -> int:
+        # A pass over expired leases is one seek; still it is made a few times a lease, not in each of 1,000 cycles
+        # a second. A clock that went back sweeps too.
+        if self._swept_at <= tally.now < self._sweep_at:
+            return 0
+        self._swept_at, self._sweep_at = tally.now, tally.now + min(self._lease // 10, SECOND)
+        stepped = self._engine.reclaim.keep_time(tx, tally.now)
+        if stepped is not None:
+            tally.tell_store("clock_stepped_back", {"microseconds": stepped})
+        ended = self._engine.reclaim.expired(tx, tally)
+        return self._engine.propagation.spread(tx, ended, tally) if ended else 0
+
+    def _take(self, tx: Session, demand: Demand, tally: Tally) -> tuple[list[Held], Claim, dict[int, Lane]]:
+        claim = Claim(self._worker_id, self._token(), self._lease)
+        lanes = self._serving(tx, demand) if demand.slots else []
+        lines = self._lines(tx, demand, lanes)
+        chosen = choose(lines, demand.slots, self._turns, tally.now)
+        if not chosen:
+            return [], claim, {}
+        held = self._engine.leases.take(tx, [candidate.key for _, candidate in chosen], claim, tally)
+        by_id = {lane.id: lane for lane in lanes}
+        self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
+        return held, claim, by_id
+
+    def _serving(self, tx: Session, demand: Demand) -> list[Lane]:
+        return self._engine.lanes.serving(tx, demand.kinds)
+
+    def _lines(self, tx: Session, demand: Demand, lanes: Sequence[Lane]) -> list[Line]:
+        engine = self._engine
+        ready = set(engine.lanes.with_ready_work(tx, [lane.id for lane in lanes])) if lanes else set()
+        by_queue: dict[str, list[Lane]] = {}
+        for lane in lanes:
+            if lane.id in ready:
+                by_queue.setdefault(lane.queue, []).append(lane)
+        if not by_queue:
+            return []
+        queues = engine.queues.read(tx, by_queue)
+        limits = any(queue.max_workers is not None for queue in queues.values())
+        in_flight = engine.queues.in_flight(tx) if limits else {}
+        most = demand.slots + len(demand.skip)
+        lines = []
+        for name, members in by_queue.items():
+            found = [engine.lanes.candidates(tx, lane.id, most, demand.run) for lane in members]
+            fresh = [c for c in merged(found) if c.key not in demand.skip]
+            lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
+        return lines
+
+    def _spend(self, tx: Session, lines: Sequence[Line], started: Sequence[str], now: Micros) -> None:
+        # Tokens are taken only for the rows that the lease really got.
+        buckets = [(line.queue.name, line.queue.bucket) for line in lines if line.queue.bucket is not None]
+        spent = [(name, bucket.refill(now).take(started.count(name))) for name, bucket in buckets if name in started]
+        self._engine.queues.spend(tx, spent)
+
+
+def _leased_event(step: LeasedStep, now: Micros) -> Event:
+    known: dict[str, Any] = {"run_id": step.run_id, "step_id": step.id, "kind": step.kind, "queue": step.queue}
+    return Event("step_leased", now, attempt=step.attempt, worker_id=step.lease.worker_id, **known)
