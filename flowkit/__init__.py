@@ -1,0 +1,131 @@
+"""flowkit: durable workflows that live inside a Python program."""
+
+from flowkit.artifacts import FileArtifactStore
+from flowkit.clock import Clock, SystemClock
+from flowkit.dsl.builder import RunBuilder
+from flowkit.dsl.decorators import executor, package
+from flowkit.dsl.handles import StepGroup, StepHandle, chain, optional, require
+from flowkit.errors import (
+    ConfigError,
+    DataCorrupted,
+    DiscoveryError,
+    DuplicateExecutor,
+    DuplicatePackage,
+    ExecutorNotRegistered,
+    ExecutorSignatureError,
+    FlowkitError,
+    GraphError,
+    InvalidInput,
+    InvalidTransition,
+    LeaseLost,
+    LimitExceeded,
+    MissingExtra,
+    PackageNotRegistered,
+    Permanent,
+    ResultNotFound,
+    Retryable,
+    RunCanceled,
+    RunConflict,
+    RunFailed,
+    RunNotFound,
+    RuntimeClosed,
+    SchemaTooNew,
+    StepFailure,
+    StepNotFound,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    WaitTimeout,
+)
+from flowkit.model.events import Event, HistoryEvent
+from flowkit.model.limits import QueueConfig, RateLimit
+from flowkit.model.outcome import StepError
+from flowkit.model.outputs import Artifact, ArtifactRef, Progress, Record
+from flowkit.model.retry import Retry
+from flowkit.model.run import Page, Run, StepCounts
+from flowkit.model.states import RunStatus, StepStatus
+from flowkit.model.step import Attempt, Step, StepResult
+from flowkit.projections import Projection, SQLiteProjectionStore
+from flowkit.runtime.aio import AsyncRunHandle, AsyncRuntime
+from flowkit.runtime.context import StepContext
+from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.runtime import Runtime
+from flowkit.runtime.worker import CycleResult
+from flowkit.scheduler.explain import Explanation
+from flowkit.store.stores import SQLiteStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Artifact",
+    "ArtifactRef",
+    "AsyncRunHandle",
+    "AsyncRuntime",
+    "Attempt",
+    "Clock",
+    "ConfigError",
+    "CycleResult",
+    "DataCorrupted",
+    "DiscoveryError",
+    "DuplicateExecutor",
+    "DuplicatePackage",
+    "Event",
+    "ExecutorNotRegistered",
+    "ExecutorSignatureError",
+    "Explanation",
+    "FileArtifactStore",
+    "FlowkitError",
+    "GraphError",
+    "HistoryEvent",
+    "InvalidInput",
+    "InvalidTransition",
+    "LeaseLost",
+    "LimitExceeded",
+    "MissingExtra",
+    "PackageNotRegistered",
+    "Page",
+    "Permanent",
+    "Progress",
+    "Projection",
+    "QueueConfig",
+    "RateLimit",
+    "Record",
+    "ResultNotFound",
+    "Retry",
+    "Retryable",
+    "Run",
+    "RunBuilder",
+    "RunCanceled",
+    "RunConflict",
+    "RunFailed",
+    "RunHandle",
+    "RunNotFound",
+    "RunStatus",
+    "Runtime",
+    "RuntimeClosed",
+    "SQLiteProjectionStore",
+    "SQLiteStore",
+    "SchemaTooNew",
+    "Step",
+    "StepContext",
+    "StepCounts",
+    "StepError",
+    "StepFailure",
+    "StepGroup",
+    "StepHandle",
+    "StepNotFound",
+    "StepResult",
+    "StepStatus",
+    "StoreBusy",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "SystemClock",
+    "WaitTimeout",
+    "chain",
+    "executor",
+    "optional",
+    "package",
+    "require",
+]

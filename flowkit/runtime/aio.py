@@ -1,0 +1,264 @@
+"""The same Runtime inside an event loop: one-line async twins of its methods, and nothing of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flowkit.errors import WaitTimeout
+from flowkit.model.definitions import ANY
+from flowkit.model.events import HistoryEvent
+from flowkit.model.outputs import Artifact, Record
+from flowkit.model.run import Page, Run
+from flowkit.model.states import ENDED_RUN, RunStatus, StepStatus
+from flowkit.model.stats import QueueInfo, Stats
+from flowkit.model.step import Attempt, Step, StepResult
+from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.reads import Instant
+from flowkit.runtime.worker import CycleResult
+from flowkit.scheduler.explain import Explanation
+
+R_co = TypeVar("R_co", covariant=True)
+_in_thread = asyncio.to_thread
+
+
+class _Signal(threading.Event):
+    """A thread's event that an event loop can wait for too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self.arrived = asyncio.Event()
+
+    def set(self) -> None:
+        super().set()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.arrived.set)
+
+
+@attrs.frozen(eq=False)
+class AsyncRunHandle(Generic[R_co]):
+    """A run, waited for without blocking the event loop; see ``RunHandle``."""
+
+    _runtime: Any = attrs.field(repr=False)
+    _handle: RunHandle[R_co]
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._handle.id
+
+    @property
+    def package(self) -> str:
+        """What was started."""
+        return self._handle.package
+
+    @property
+    def name(self) -> str | None:
+        """The run's name, if it has one."""
+        return self._handle.name
+
+    @property
+    def created(self) -> bool:
+        """False where a run with this id was there already."""
+        return self._handle.created
+
+    async def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run has ended and return it; see ``RunHandle.wait``."""
+        parts = self._runtime._parts
+        started = parts.clock.monotonic()
+        signal = _Signal(asyncio.get_running_loop())
+        with parts.wakeups.run(self.id, signal):
+            while True:
+                signal.clear()
+                signal.arrived.clear()
+                run: Run = await _in_thread(parts.waiting.committed, self.id)
+                waited = parts.clock.monotonic() - started
+                if run.is_ended:
+                    return run
+                if timeout is not None and waited >= timeout:
+                    raise WaitTimeout(f"run {self.id!r} is {run.status.value} after {timeout:g} s; it goes on")
+                poll = parts.settings.poll_interval
+                left = poll if timeout is None else min(poll, timeout - waited)
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(signal.arrived.wait(), left)
+
+    async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
+        """Wait for the run's end and return its output; see ``RunHandle.result``."""
+        await self.wait(timeout)
+        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, self.id, step_id, type)
+        return value
+
+    async def status(self) -> RunStatus:
+        """Return where the run is now."""
+        return await _in_thread(self._handle.status)
+
+
+class AsyncRuntime:
+    """``rt.aio``: every read and command of a Runtime, awaitable; each runs in a thread of the loop's executor."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._rt = runtime
+
+    async def start_run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
+        """See ``Runtime.start_run``."""
+        return AsyncRunHandle(self._rt, await _in_thread(partial(self._rt.start_run, package, input, **options)))
+
+    async def start_runs(self, package: Any, inputs: Iterable[Any], **options: Any) -> list[AsyncRunHandle[Any]]:
+        """See ``Runtime.start_runs``."""
+        handles = await _in_thread(partial(self._rt.start_runs, package, inputs, **options))
+        return [AsyncRunHandle(self._rt, handle) for handle in handles]
+
+    async def run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
+        """See ``Runtime.run``."""
+        return AsyncRunHandle(self._rt, await _in_thread(partial(self._rt.run, package, input, **options)))
+
+    async def run_once(self) -> CycleResult:
+        """See ``Runtime.run_once``."""
+        return await _in_thread(self._rt.run_once)
+
+    async def drain(self, timeout: float | None = None, max_cycles: int | None = None) -> CycleResult:
+        """See ``Runtime.drain``."""
+        return await _in_thread(self._rt.drain, timeout, max_cycles)
+
+    async def start_workers(self, **options: Any) -> None:
+        """See ``Runtime.start_workers``; canceling the task stops the workers."""
+        task = asyncio.ensure_future(_in_thread(partial(self._rt.start_workers, **options)))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._rt.shutdown()
+            await task
+            raise
+
+    @asynccontextmanager
+    async def workers(self, **options: Any) -> AsyncIterator[AsyncRuntime]:
+        """See ``Runtime.workers``."""
+        manager = self._rt.workers(**options)
+        await _in_thread(manager.__enter__)
+        try:
+            yield self
+        finally:
+            await _in_thread(manager.__exit__, None, None, None)
+
+    async def shutdown(self, grace: float = 10.0) -> None:
+        """See ``Runtime.shutdown``."""
+        self._rt.shutdown(grace)
+
+    async def close(self) -> None:
+        """See ``Runtime.close``."""
+        await _in_thread(self._rt.close)
+
+    async def handle(self, run_id: str) -> AsyncRunHandle[Any]:
+        """See ``Runtime.handle``."""
+        return AsyncRunHandle(self._rt, await _in_thread(self._rt.handle, run_id))
+
+    async def workflow(self, run_id: str) -> Run | None:
+        """See ``Runtime.workflow``."""
+        return await _in_thread(self._rt.workflow, run_id)
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | str | Collection[RunStatus | str] | None = None,
+        package: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Run]:
+        """See ``Runtime.runs``."""
+        where: dict[str, Any] = {"status": status, "package": package, "metadata": metadata}
+        rest: dict[str, Any] = {"since": since, "until": until, "limit": limit, "cursor": cursor}
+        return await _in_thread(partial(self._rt.runs, **where, **rest))
+
+    async def steps(
+        self,
+        run_id: str,
+        *,
+        status: StepStatus | str | Collection[StepStatus | str] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Step]:
+        """See ``Runtime.steps``."""
+        return await _in_thread(partial(self._rt.steps, run_id, status=status, limit=limit, cursor=cursor))
+
+    async def step(self, run_id: str, step_id: str) -> Step:
+        """See ``Runtime.step``."""
+        return await _in_thread(self._rt.step, run_id, step_id)
+
+    async def attempts(self, run_id: str, step_id: str) -> tuple[Attempt, ...]:
+        """See ``Runtime.attempts``."""
+        return await _in_thread(self._rt.attempts, run_id, step_id)
+
+    async def history(self, run_id: str) -> tuple[HistoryEvent, ...]:
+        """See ``Runtime.history``."""
+        return await _in_thread(self._rt.history, run_id)
+
+    async def result(self, run_id: str, step_id: str, type: Any = ANY) -> StepResult | None:
+        """See ``Runtime.result``."""
+        return await _in_thread(self._rt.result, run_id, step_id, type)
+
+    async def records(
+        self, run_id: str | None = None, *, collection: str, limit: int = 1000, cursor: str | None = None
+    ) -> Page[Record]:
+        """See ``Runtime.records``."""
+        return await _in_thread(partial(self._rt.records, run_id, collection=collection, limit=limit, cursor=cursor))
+
+    async def artifact(self, run_id: str, artifact_id: str) -> Artifact:
+        """See ``Runtime.artifact``."""
+        return await _in_thread(self._rt.artifact, run_id, artifact_id)
+
+    async def projection(self, name: str) -> Any:
+        """See ``Runtime.projection``."""
+        return await _in_thread(self._rt.projection, name)
+
+    async def stats(self) -> Stats:
+        """See ``Runtime.stats``."""
+        return await _in_thread(self._rt.stats)
+
+    async def queues(self) -> tuple[QueueInfo, ...]:
+        """See ``Runtime.queues``."""
+        return await _in_thread(self._rt.queues)
+
+    async def explain(self, run_id: str, step_id: str) -> Explanation:
+        """See ``Runtime.explain``."""
+        return await _in_thread(self._rt.explain, run_id, step_id)
+
+    async def retry_step(self, run_id: str, step_id: str, *, force: bool = False) -> Step:
+        """See ``Runtime.retry_step``."""
+        return await _in_thread(partial(self._rt.retry_step, run_id, step_id, force=force))
+
+    async def retry_run(self, run_id: str) -> Run:
+        """See ``Runtime.retry_run``."""
+        return await _in_thread(self._rt.retry_run, run_id)
+
+    async def cancel_run(self, run_id: str) -> Run:
+        """See ``Runtime.cancel_run``."""
+        return await _in_thread(self._rt.cancel_run, run_id)
+
+    async def pause_queue(self, name: str) -> None:
+        """See ``Runtime.pause_queue``."""
+        await _in_thread(self._rt.pause_queue, name)
+
+    async def resume_queue(self, name: str) -> None:
+        """See ``Runtime.resume_queue``."""
+        await _in_thread(self._rt.resume_queue, name)
+
+    async def prune(
+        self,
+        *,
+        older_than: float | timedelta | datetime,
+        statuses: Collection[RunStatus | str] = tuple(sorted(ENDED_RUN)),
+        limit: int | None = None,
+    ) -> int:
+        """See ``Runtime.prune``."""
+        return await _in_thread(partial(self._rt.prune, older_than=older_than, statuses=statuses, limit=limit))

@@ -1,0 +1,149 @@
+"""ONE attempt: decode, call, collect, classify. It never raises for the user's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from flowkit.clock import Micros
+from flowkit.dsl.graph import DuplicateStep
+from flowkit.errors import (
+    GraphError,
+    InvalidInput,
+    LeaseLost,
+    LimitExceeded,
+    Permanent,
+    RunCanceled,
+    StepFailure,
+)
+from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Retried, Succeeded, decide
+from flowkit.model.step import Settlement
+from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.context import Services, StepContext
+from flowkit.runtime.results import gathered
+
+
+def run_attempt(attempt: Attempt, services: Services, *, interrupts: bool = False) -> Outcome:
+    """Run one attempt of one step in this thread and say how it ended.
+
+    Raises:
+        KeyboardInterrupt: where *interrupts* says that it is the program's.
+    """
+    try:
+        context = StepContext(attempt, services)
+        returned = _call(attempt, context)
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise _Refused("invalid_result", "the executor returned a coroutine; declare it with async def")
+        return _collected(attempt, context, returned)
+    except BaseException as error:
+        if interrupts and isinstance(error, KeyboardInterrupt):
+            raise
+        return failure(attempt, error, services.now())
+
+
+async def run_attempt_async(attempt: Attempt, services: Services) -> Outcome:
+    """Run one attempt of an ``async def`` executor on this thread's event loop and say how it ended."""
+    try:
+        context = StepContext(attempt, services)
+        return _collected(attempt, context, await _call(attempt, context))
+    except BaseException as error:
+        # A task that is canceled was told to stop: its settlement is decided by who told it.
+        return failure(attempt, error, services.now())
+
+
+def _call(attempt: Attempt, context: StepContext) -> Any:
+    leased, executable = attempt.leased, attempt.executable
+    if leased.damage is not None:
+        raise _Refused("data_corrupted", leased.damage)
+    signature = executable.signature
+    arguments: list[Any] = [context] if signature.takes_context else []
+    if signature.takes_input:
+        arguments.append(_decoded(executable.decode_input, leased.input))
+    if not leased.bindings:
+        return executable.definition.function(*arguments)
+    return executable.definition.function(*arguments, **_bound(attempt))
+
+
+def _bound(attempt: Attempt) -> dict[str, Any]:
+    leased, executable = attempt.leased, attempt.executable
+    values: dict[str, Any] = {}
+    for binding in leased.bindings:
+        parameter = executable.signature.results.get(binding.name)
+        if parameter is None:
+            message = f"executor {leased.kind!r} has no result parameter {binding.name!r} any more"
+            raise _Refused("invalid_input", message)
+        places = [place for span in binding.spans for place in range(int(span[0]), int(span[1]) + 1)]
+        decode = partial(executable.decode_result, binding)
+        decoded = [_decoded(decode, leased.results.get(place)) for place in places]
+        values[binding.name] = gathered(parameter.annotation, decoded) if binding.many else decoded[0]
+    return values
+
+
+def _decoded(decode: Callable[[Any], Any], body: bytes | None) -> Any:
+    try:
+        return decode(body)
+    except InvalidInput as error:
+        raise _Refused("invalid_input", str(error)) from error
+
+
+def _collected(attempt: Attempt, context: StepContext, returned: Any) -> Succeeded:
+    if returned is not None:
+        if context.has_result:
+            raise _Refused("result_set_twice", "the executor set a result and returned another one")
+        context.value = returned
+    body = digest = None
+    if context.value is not None:
+        body = _encoded(attempt, context.value)
+        digest = hashlib.sha256(body).digest()
+    emission = context.emitted.finish() if context.emitted is not None else None
+    return Succeeded(body, digest, tuple(context.records.values()), tuple(context.artifacts.values()), emission)
+
+
+def _encoded(attempt: Attempt, value: Any) -> bytes:
+    try:
+        return attempt.executable.encode_result(value)
+    except InvalidInput as error:
+        raise _Refused("invalid_result", str(error)) from error
+
+
+class _Refused(Permanent):
+    """A permanent failure that flowkit itself decides on."""
+
+
+_STOPPED = (asyncio.CancelledError, LeaseLost, RunCanceled, AttemptTimeout)
+
+
+def failure(attempt: Attempt, error: BaseException, now: Micros) -> Retried | Failed | Released:
+    """Say what an exception means for the step; one that only says "I was told to stop" is no failure of it."""
+    leased = attempt.leased
+    if attempt.stop_reason not in (None, "timeout") and isinstance(error, _STOPPED):
+        return Released()
+    told = error if isinstance(error, StepFailure) else _known(error)
+    return decide(told, retry=leased.retry, attempt=leased.attempt, now=now, draw=random.random())
+
+
+def _known(error: BaseException) -> BaseException:
+    # The first that fits counts: a step that is declared twice is a GraphError too.
+    codes = {
+        DuplicateStep: "emit_conflict",
+        GraphError: "graph_error",
+        LimitExceeded: "limit_exceeded",
+        InvalidInput: "invalid_result",
+    }
+    for kind, code in codes.items():
+        if isinstance(error, kind):
+            refused = _Refused(code, str(error))
+            refused.__traceback__ = error.__traceback__
+            return refused
+    return error
+
+
+def settlement(attempt: Attempt, outcome: Outcome, now: Micros) -> Settlement:
+    """Return an attempt's outcome in the form that is settled."""
+    return Settlement(attempt.leased, outcome, now, attempt.progress)

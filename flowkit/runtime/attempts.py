@@ -1,0 +1,74 @@
+"""An attempt in flight: its lease as this process sees it, why it should stop, and that it delivers only once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+from flowkit.model.outputs import Progress
+from flowkit.model.step import LeasedStep, Settlement
+from flowkit.runtime.registry import Executable
+
+StopReason = Literal["canceled", "lost", "timeout", "released"]
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One attempt on its way through a pool; shared by the thread that runs it, the keeper and the worker's loop.
+
+    Attributes:
+        leased: the step and the lease.
+        executable: what runs it.
+        deliver: takes the attempt's settlement; called at most once.
+        stop_reason: why it should stop, once it should.
+        progress: the last that the executor reported.
+        trusted_until: on the monotonic clock, until when this process may believe in the lease.
+    """
+
+    leased: LeasedStep
+    executable: Executable
+    deliver: Callable[[Attempt, Settlement], None] = attrs.field(repr=False)
+    trusted_until: float = 0.0
+    deadline: float | None = None
+    stop_reason: StopReason | None = None
+    progress: Progress | None = None
+    progress_stored: Progress | None = None
+    ended: bool = False
+    interrupt: Callable[[], None] | None = attrs.field(default=None, repr=False)
+    _settled: bool = False
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+
+    def settle(self, settlement: Settlement) -> bool:
+        """Deliver the attempt's outcome; False where it was settled already, and what comes now is discarded."""
+        with self._lock:
+            if self._settled:
+                return False
+            self._settled = True
+        self.deliver(self, settlement)
+        return True
+
+    @property
+    def settled(self) -> bool:
+        """Whether an outcome was delivered."""
+        return self._settled
+
+    def stop(self, reason: StopReason) -> None:
+        """Tell the executor to stop: ``step.canceled`` turns true, a task is canceled, a process is killed."""
+        with self._lock:
+            if self.stop_reason is not None or self.ended:
+                return
+            self.stop_reason = reason
+            interrupt = self.interrupt
+        if interrupt is not None:
+            interrupt()
+
+    def interruptible(self, interrupt: Callable[[], None]) -> None:
+        """Say how to interrupt the executor; done at once where it should have stopped already."""
+        with self._lock:
+            self.interrupt = interrupt
+            late = self.stop_reason is not None
+        if late:
+            interrupt()

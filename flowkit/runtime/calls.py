@@ -1,0 +1,133 @@
+"""What a type checker knows of ``start_run``: the entrypoint says what input fits and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar, overload
+
+from flowkit.dsl.handles import StepGroup, StepHandle
+from flowkit.runtime.handle import RunHandle
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+Metadata = Mapping[str, Any]
+Plain = Mapping[str, Any]
+"""A dict stands for an attrs class or dataclass wherever an input is given."""
+
+
+class StartCall(Protocol):
+    """``start_run`` and ``run``: one run of a package, given by its function or its name."""
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], StepHandle[R]],
+        input: I | Plain | None = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[R]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], StepGroup[R]],
+        input: I | Plain | None = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], None],
+        input: I | Plain | None = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any], StepHandle[R]],
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[R]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any], StepGroup[R]],
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[list[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any], None],
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: str,
+        input: Any = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> RunHandle[Any]: ...
+
+
+class StartManyCall(Protocol):
+    """``start_runs``: one run for each input."""
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], StepHandle[R]],
+        inputs: Iterable[I | Plain],
+        *,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> list[RunHandle[R]]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], StepGroup[R]],
+        inputs: Iterable[I | Plain],
+        *,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> list[RunHandle[list[R]]]: ...
+
+    @overload
+    def __call__(
+        self,
+        package: Callable[[Any, I], None],
+        inputs: Iterable[I | Plain],
+        *,
+        name: str | None = None,
+        metadata: Metadata | None = None,
+    ) -> list[RunHandle[Any]]: ...
+
+    @overload
+    def __call__(
+        self, package: str, inputs: Iterable[Any], *, name: str | None = None, metadata: Metadata | None = None
+    ) -> list[RunHandle[Any]]: ...

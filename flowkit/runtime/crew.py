@@ -1,0 +1,185 @@
+"""Takes leased steps to the pools that run them and gathers their settlements."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from flowkit.clock import Clock
+from flowkit.model.outcome import Released
+from flowkit.model.step import LeasedStep, Settlement
+from flowkit.runtime.attempt import run_attempt, run_attempt_async, settlement
+from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.context import Services
+from flowkit.runtime.keeper import Keeper
+from flowkit.runtime.pools import LoopPool, Pool, ThreadPool
+from flowkit.runtime.registry import Registry
+
+
+class RemotePools(Protocol):
+    """Makes the pools that run attempts outside this process."""
+
+    def __call__(self, name: str, run: RemoteRun) -> Pool:
+        """Return the pool of this name."""
+
+
+class RemoteRun(Protocol):
+    """What a remote pool needs of its crew."""
+
+    def begin(self, attempt: Attempt) -> None:
+        """The attempt's executor is called now."""
+
+    def finish(self, attempt: Attempt, settled: Settlement) -> None:
+        """The attempt ended."""
+
+
+class Crew:
+    """The attempts in flight of one worker: at most *size*, whatever pools they run in."""
+
+    def __init__(
+        self, registry: Registry, services: Services, keeper: Keeper, clock: Clock, size: int, remote: RemotePools
+    ) -> None:
+        self.size = size
+        self.wake = threading.Event()
+        self._registry = registry
+        self._services = services
+        self._keeper = keeper
+        self._clock = clock
+        self._remote = remote
+        self._inbox: deque[tuple[Attempt, Settlement]] = deque()
+        self._flying: dict[int, Attempt] = {}
+        self._threads = ThreadPool(size, self._run)
+        self._loop = LoopPool(self._run_async)
+        self._pools: dict[str, Pool] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more attempts may start."""
+        return self.size - len(self._flying)
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts hold a slot, those included that were settled but have not ended."""
+        return len(self._flying)
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether a settlement came back."""
+        return bool(self._inbox)
+
+    @property
+    def zombies(self) -> int:
+        """How many attempts were settled (timeout, lost lease) but hold their slot: their threads have not ended."""
+        return sum(attempt.settled and not attempt.ended for attempt in list(self._flying.values()))
+
+    def attempts(self) -> list[Attempt]:
+        """Return the attempts that hold a slot."""
+        return list(self._flying.values())
+
+    def launch(self, leased: Sequence[LeasedStep]) -> None:
+        """Start an attempt of each step in the pool it belongs to."""
+        if leased:
+            self.launch_attempts([self.prepare(step) for step in leased])
+
+    def launch_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Start attempts, each in the pool it belongs to."""
+        by_pool: dict[int, tuple[Pool, list[Attempt]]] = {}
+        for attempt in attempts:
+            pool = self._pool(attempt)
+            by_pool.setdefault(id(pool), (pool, []))[1].append(attempt)
+        for pool, group in by_pool.values():
+            pool.start(group)
+
+    def prepare(self, leased: LeasedStep) -> Attempt:
+        """Make an attempt of a leased step and keep its lease alive."""
+        executable = self._registry.executable(leased.kind)
+        assert executable is not None, f"leased a step of kind {leased.kind!r}, which is not served here"
+        attempt = Attempt(leased, executable, self._deliver)
+        self._flying[id(attempt)] = attempt
+        self._keeper.add(attempt)
+        return attempt
+
+    def run_here(self, attempt: Attempt) -> None:
+        """Run an attempt in the calling thread; Ctrl-C there is the program's, not the step's.
+
+        Raises:
+            KeyboardInterrupt: it came while the executor ran; the attempt is not settled.
+        """
+        self._run(attempt, interrupts=True)
+
+    def _pool(self, attempt: Attempt) -> Pool:
+        definition = attempt.executable.definition
+        if definition.pool is None:
+            return self._loop if definition.is_async else self._threads
+        pool = self._pools.get(definition.pool)
+        if pool is None:
+            pool = self._pools[definition.pool] = self._remote(definition.pool, self)
+        return pool
+
+    def begin(self, attempt: Attempt) -> None:
+        """Start the clock of the attempt's timeout: its executor is called now."""
+        if attempt.leased.timeout is not None:
+            self._keeper.begin(attempt)
+
+    def finish(self, attempt: Attempt, settled: Settlement) -> None:
+        """Take the end of an attempt; one that was settled before only gives its slot back."""
+        attempt.ended = True
+        if not attempt.settle(settled):
+            self._leave(attempt)
+
+    def _run(self, attempt: Attempt, *, interrupts: bool = False) -> None:
+        self.begin(attempt)
+        outcome = run_attempt(attempt, self._services, interrupts=interrupts)
+        self.finish(attempt, settlement(attempt, outcome, self._clock.now()))
+
+    async def _run_async(self, attempt: Attempt) -> None:
+        self.begin(attempt)
+        outcome = await run_attempt_async(attempt, self._services)
+        task = asyncio.current_task()
+        if task is not None and hasattr(task, "uncancel"):
+            task.uncancel()
+        self.finish(attempt, settlement(attempt, outcome, self._clock.now()))
+
+    def _deliver(self, attempt: Attempt, settled: Settlement) -> None:
+        self._inbox.append((attempt, settled))
+        if not self.wake.is_set():
+            self.wake.set()
+
+    def _leave(self, attempt: Attempt) -> None:
+        self._flying.pop(id(attempt), None)
+        self._keeper.drop(attempt)
+        self.wake.set()
+
+    def collect(self) -> list[Settlement]:
+        """Return the settlements that came back; the attempts behind them that have ended give their slots back."""
+        settled = []
+        while self._inbox:
+            attempt, settlement_ = self._inbox.popleft()
+            if attempt.ended:
+                self._flying.pop(id(attempt), None)
+            self._keeper.drop(attempt)
+            settled.append(settlement_)
+        return settled
+
+    def give_up(self) -> None:
+        """Release every attempt that has not settled; what a thread still delivers is discarded."""
+        now = self._clock.now()
+        for attempt in self.attempts():
+            if not attempt.settled:
+                attempt.stop("released")
+                attempt.settle(settlement(attempt, Released(), now))
+
+    def stop_run(self, run_id: str) -> None:
+        """Tell the executors of a canceled run to stop."""
+        for attempt in self.attempts():
+            if attempt.leased.run_id == run_id and not attempt.settled:
+                attempt.stop("canceled")
+
+    def close(self) -> None:
+        """Close the pools."""
+        pools: list[Pool] = [self._threads, self._loop, *self._pools.values()]
+        for pool in pools:
+            pool.close()

@@ -1,0 +1,80 @@
+"""A handle on one run: wait for it, read its output."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+from flowkit.model.definitions import ANY
+from flowkit.model.run import Run
+from flowkit.model.states import RunStatus
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Waits(Protocol):
+    """What a handle asks of its Runtime."""
+
+    def wait_for(self, run_id: str, timeout: float | None) -> Run:
+        """Block until the run has ended."""
+
+    def output_of(self, run_id: str, step_id: str | None, type: Any) -> Any:
+        """Return the output of a run that has ended, or one step's result."""
+
+    def get_run(self, run_id: str) -> Run:
+        """Return the run."""
+
+
+@attrs.frozen(eq=False)
+class RunHandle(Generic[R_co]):
+    """A run that was started or found; ``R`` is what its output is.
+
+    Attributes:
+        id: the run's id.
+        package: what was started.
+        name: the run's name, if it has one.
+        created: False where a run with this id was there already.
+    """
+
+    id: str
+    package: str
+    name: str | None
+    created: bool
+    _waits: Waits = attrs.field(repr=False)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Block until the run has ended, however it did, and return it.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            WaitTimeout: the time is over; the run goes on.
+            InvalidTransition: the run was started in a transaction of this thread that is not committed yet.
+            RunNotFound: that transaction was rolled back, or the run was pruned.
+        """
+        return self._waits.wait_for(self.id, timeout)
+
+    def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
+        """Wait for the run's end and return its output, or the result of one step.
+
+        Args:
+            step_id: read this step's result instead of the run's output.
+            type: structure the value into this rather than into the executor's return annotation.
+            timeout: seconds to wait at most.
+
+        Raises:
+            RunFailed: with the failed steps and their errors.
+            RunCanceled: the run was canceled.
+            ResultNotFound: the run names no output; return a handle from the entrypoint.
+            StepNotFound: the output was named by id, and no such step came to be.
+            WaitTimeout: the time is over; the run goes on.
+        """
+        self._waits.wait_for(self.id, timeout)
+        value: R_co = self._waits.output_of(self.id, step_id, type)
+        return value
+
+    def status(self) -> RunStatus:
+        """Return where the run is now."""
+        return self._waits.get_run(self.id).status

@@ -1,0 +1,163 @@
+"""Keeps what is in flight alive: extends leases off the executors' threads, ends attempts whose time is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from flowkit.clock import Clock, micros
+from flowkit.errors import StoreError
+from flowkit.model.lease import extend_every, trusted_for
+from flowkit.model.outcome import AttemptTimeout
+from flowkit.runtime.attempt import failure, settlement
+from flowkit.runtime.attempts import Attempt
+from flowkit.store.database import Session
+from flowkit.store.engine import Engine
+
+PROGRESS_SECONDS = 1.0
+
+
+class Keeper:
+    """One thread for all attempts of a Runtime; it exists while there is something to keep.
+
+    Args:
+        lease_seconds: how long a lease lasts.
+        point: called at named points, where tests may make the process seem to die.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, lease_seconds: float, point: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._lease = lease_seconds
+        self._point = point
+        self._extend_at = 0.0
+        self._next = 0.0
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._attempts: dict[int, Attempt] = {}
+        self._lock = threading.Lock()
+        self._signal = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def after_fork(self) -> None:
+        """Forget the parent's attempts and its thread."""
+        self._begin()
+
+    def add(self, attempt: Attempt) -> None:
+        """Keep an attempt from now on."""
+        now = self._clock.monotonic()
+        attempt.trusted_until = now + trusted_for(self._lease)
+        with self._lock:
+            if not self._attempts:
+                self._extend_at = now + extend_every(self._lease)
+            self._attempts[id(attempt)] = attempt
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._loop, name="flowkit-keeper", daemon=True)
+                self._thread.start()
+
+    def begin(self, attempt: Attempt) -> None:
+        """Start the clock of an attempt's timeout; it counts from the call of the executor."""
+        timeout = attempt.leased.timeout
+        if timeout is not None:
+            attempt.deadline = self._clock.monotonic() + timeout / 1_000_000
+            if attempt.deadline < self._next:
+                self._signal.set()
+
+    def drop(self, attempt: Attempt) -> None:
+        """Keep an attempt no longer."""
+        with self._lock:
+            self._attempts.pop(id(attempt), None)
+
+    def close(self) -> None:
+        """Stop keeping anything."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._signal.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+
+    def _loop(self) -> None:
+        while True:
+            with self._lock:
+                attempts = list(self._attempts.values())
+                if self._closed or (not attempts and self._idle()):
+                    self._thread = None
+                    return
+            now = self._clock.monotonic()
+            self._expire([a for a in attempts if a.deadline is not None and a.deadline <= now])
+            if now >= self._extend_at:
+                self._extend_at = now + extend_every(self._lease)
+                self._extend(attempts)
+            elif any(a.progress is not a.progress_stored for a in attempts):
+                self._store_progress(attempts)
+            self._wait(attempts)
+
+    def _idle(self) -> bool:
+        # A thread that ended with every short attempt would be started again for each: it lingers until the next
+        # extension would be due.
+        return self._clock.monotonic() >= self._extend_at
+
+    def _wait(self, attempts: list[Attempt]) -> None:
+        now = self._clock.monotonic()
+        times = [self._extend_at, *(a.deadline for a in attempts if a.deadline is not None and not a.settled)]
+        if attempts:
+            times.append(now + PROGRESS_SECONDS)
+        self._next = min(times)
+        self._clock.wait(self._signal, max(0.0, self._next - now))
+        self._signal.clear()
+
+    def _expire(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            if not attempt.settled:
+                seconds = (attempt.leased.timeout or 0) / 1_000_000
+                error = AttemptTimeout(f"the attempt ran longer than its timeout of {seconds:g} s")
+                now = self._clock.now()
+                # First the reason, then the settlement: what the executor still delivers is then discarded.
+                attempt.stop("timeout")
+                attempt.settle(settlement(attempt, failure(attempt, error, now), now))
+
+    def _extend(self, attempts: list[Attempt]) -> None:
+        held = [attempt for attempt in attempts if not attempt.settled]
+        if not held:
+            return
+        started = self._clock.monotonic()
+        try:
+            self._point("during_heartbeat")
+            with self._engine.write() as tx:
+                steps = [attempt.leased for attempt in held]
+                kept = self._engine.leases.extend(tx, steps, micros(self._lease), tx.now())
+                self._write_progress(tx, [a for a in held if a.leased.key in kept])
+        except StoreError:
+            self._distrust(held)
+            return
+        for attempt in held:
+            status = kept.get(attempt.leased.key)
+            attempt.trusted_until = started + trusted_for(self._lease)
+            if status is None and not attempt.settled:
+                attempt.stop("lost")
+            elif status == "canceling":
+                attempt.stop("canceled")
+
+    def _distrust(self, held: list[Attempt]) -> None:
+        # The store cannot be reached: before another worker may reclaim the steps, their executors are told to stop.
+        now = self._clock.monotonic()
+        self._extend_at = now + min(1.0, extend_every(self._lease))
+        for attempt in held:
+            if attempt.trusted_until <= now:
+                attempt.stop("lost")
+
+    def _store_progress(self, attempts: list[Attempt]) -> None:
+        try:
+            with self._engine.write() as tx:
+                self._write_progress(tx, [attempt for attempt in attempts if not attempt.settled])
+        except StoreError:
+            return
+
+    def _write_progress(self, tx: Session, attempts: list[Attempt]) -> None:
+        told = [(a, a.progress) for a in attempts if a.progress is not None and a.progress is not a.progress_stored]
+        self._engine.effects.progress(tx, [(a.leased.key, progress) for a, progress in told])
+        for attempt, progress in told:
+            attempt.progress_stored = progress

@@ -1,0 +1,187 @@
+"""Starting, stopping and driving the workers of one Runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flowkit.clock import SECOND
+from flowkit.errors import ConfigError
+from flowkit.model.run import Run
+from flowkit.runtime.forks import renew_after_fork
+from flowkit.runtime.parts import Parts
+from flowkit.runtime.worker import CycleResult, Worker
+
+GRACE = 10.0
+
+
+class Lifecycle:
+    """What drives the workers: passes in the calling thread, or loops that block."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._begin()
+        renew_after_fork(self)
+
+    def _begin(self) -> None:
+        self._stopping = threading.Event()
+        self._grace = GRACE
+        self._working = threading.Lock()
+        self._worker: Worker | None = None
+
+    def after_fork(self) -> None:
+        """Forget the parent's workers: their threads are not here."""
+        self._begin()
+        self._parts.after_fork()
+
+    def refuse_event_loop(self, call: str) -> None:
+        """Refuse to block a running event loop.
+
+        Raises:
+            ConfigError: this thread runs one.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise ConfigError(f"rt.{call}() would block the running event loop; use rt.aio.{call}() there")
+
+    def run_once(self) -> CycleResult:
+        """Make one pass in the calling thread."""
+        self.refuse_event_loop("run_once")
+        with self._parts.inline_lock:
+            return self._parts.inline.run_once()
+
+    def drain(self, timeout: float | None, max_cycles: int | None) -> CycleResult:
+        """Make passes until no step is due."""
+        self.refuse_event_loop("drain")
+        clock = self._parts.clock
+        until = None if timeout is None else clock.monotonic() + timeout
+        total, cycles = CycleResult(), 0
+        with self._parts.inline_lock:
+            while max_cycles is None or cycles < max_cycles:
+                cycles += 1
+                result = self._parts.inline.run_once()
+                total += result
+                due = bool(result.processed) or self._parts.inline.look()[0]
+                if not due or (until is not None and clock.monotonic() >= until):
+                    break
+        return total
+
+    def run_to_end(self, run_id: str) -> Run:
+        """Execute one run's steps in the calling thread until it has ended, waiting out delays."""
+        parts = self._parts
+        with parts.engine.read() as tx:
+            found = parts.engine.runs.find(tx, run_id)
+        assert found is not None
+        with parts.inline_lock, parts.wakeups.run(run_id) as signal:
+            while True:
+                signal.clear()
+                result = parts.inline.run_once(found.key)
+                run = parts.waiting.get_run(run_id)
+                if run.is_ended:
+                    return run
+                if result.processed:
+                    continue
+                due, wake_at = parts.inline.look(found.key)
+                if not due:
+                    left = (
+                        (wake_at - parts.clock.now()) / SECOND if wake_at is not None else parts.settings.poll_interval
+                    )
+                    parts.clock.wait(signal, max(0.001, min(left, parts.settings.poll_interval)))
+
+    def work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
+        """Run a worker's loop until it is told to stop, and hand back what is in flight.
+
+        Raises:
+            ConfigError: this Runtime's workers run already.
+        """
+        if not self._working.acquire(blocking=False):
+            raise ConfigError("the workers of this Runtime run already; one start_workers() at a time")
+        try:
+            self._stopping.clear()
+            self._grace = GRACE
+            self._work(poll_interval, max_cycles, stop)
+        finally:
+            self._working.release()
+
+    def _work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
+        parts = self._parts
+        announced = parts.announce()
+        worker = self._worker = parts.worker()
+        stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
+        try:
+            worker.loop(
+                lambda: self._stopping.is_set() or (stop is not None and stop.is_set()), poll_interval, max_cycles
+            )
+            worker.finish(self._grace)
+        finally:
+            self._worker = None
+            if stopper is not None:
+                stopper.end()
+            parts.forget(worker)
+            parts.leave(announced)
+
+    def shutdown(self, grace: float) -> None:
+        """Tell the running workers to stop."""
+        self._grace = grace
+        self._stopping.set()
+        worker = self._worker
+        if worker is not None:
+            worker.crew.wake.set()
+
+    def close(self) -> None:
+        """Stop the workers, if they run, and wait until they have."""
+        while self._worker is not None:
+            self.shutdown(0.0)
+            if self._working.acquire(timeout=0.05):
+                self._working.release()
+                return
+
+    @contextmanager
+    def background(self, run: Callable[[], None]) -> Iterator[None]:
+        """Run *run* in a thread for the length of the block; an error in it is raised at the end."""
+        errors: list[BaseException] = []
+        started = threading.Event()
+
+        def target() -> None:
+            started.set()
+            try:
+                run()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=target, name="flowkit-worker", daemon=True)
+        thread.start()
+        started.wait()
+        try:
+            yield
+        finally:
+            while thread.is_alive():
+                # The loop may not have begun yet, and clears the flag when it does: it is told until it hears.
+                self.shutdown(self._grace)
+                thread.join(timeout=0.05)
+        if errors:
+            raise errors[0]
+
+
+class _Stopper:
+    """Wakes a worker's loop when the program's own event is set."""
+
+    def __init__(self, stop: threading.Event, wake: threading.Event) -> None:
+        self._stop = stop
+        self._wake = wake
+        self._over = False
+        threading.Thread(target=self._watch, name="flowkit-stop", daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._over:
+            if self._stop.wait(0.1):
+                self._wake.set()
+                return
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._over = True

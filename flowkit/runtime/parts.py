@@ -1,0 +1,269 @@
+"""The parts of one Runtime, built and wired together once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from flowkit.artifacts import ArtifactStore
+from flowkit.clock import IdSource, micros
+from flowkit.dsl.builder import EmitBuilder
+from flowkit.dsl.kinds import RemoteKind
+from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
+from flowkit.model.codec import Codec
+from flowkit.model.run import Run
+from flowkit.model.step import Step, StepResult
+from flowkit.model.worker import WorkerInfo
+from flowkit.projections import ProjectionStore
+from flowkit.runtime.context import Services
+from flowkit.runtime.crew import Crew
+from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.keeper import Keeper
+from flowkit.runtime.presence import live_workers, own_presence
+from flowkit.runtime.recording import record_catalog
+from flowkit.runtime.registry import Registry
+from flowkit.runtime.remote import RemotePools
+from flowkit.runtime.settings import Settings
+from flowkit.runtime.starting import Starter, Wish
+from flowkit.runtime.telemetry import Telemetry
+from flowkit.runtime.waiting import Waiting
+from flowkit.runtime.wakeup import Wakeups
+from flowkit.runtime.worker import Worker
+from flowkit.scheduler.cycle import Cycle
+from flowkit.store.stores import Store
+
+
+def nowhere(point: str) -> None:
+    """Pass a named point; tests put something else here."""
+
+
+class Parts:
+    """Everything a Runtime delegates to."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        codec: Codec,
+        artifacts: ArtifactStore | None,
+        projections: ProjectionStore | None,
+    ) -> None:
+        self.settings = settings
+        self.clock = settings.clock
+        self.codec = codec
+        self.artifacts = artifacts
+        self.projections = projections
+        self.ids = IdSource()
+        self.point: Callable[[str], None] = nowhere
+        self.engine = store.open(settings.clock)
+        self.telemetry = Telemetry(settings.observers)
+        self.wakeups = Wakeups(store.wal)
+        self.registry = Registry(codec, self._remote_kind)
+        self.starter = Starter(self.engine, self.registry, codec, self.ids)
+        self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))
+        self.waiting = Waiting(
+            self.engine,
+            self.registry,
+            codec,
+            self.wakeups,
+            self.telemetry,
+            settings.poll_interval,
+            self.served_kinds,
+        )
+        self.services = self._services()
+        self.remote = RemotePools(settings.pools, settings.max_workers, self.services, self.registry)
+        self.crews: list[Crew] = []
+        self.inline_lock = threading.RLock()
+        self._inline: Worker | None = None
+        self._abandoned: list[Crew] = []
+        self._closed = False
+        self._configure_queues()
+
+    def after_fork(self) -> None:
+        """Go on in a forked child, without the parent's workers, threads and locks."""
+        self._abandoned += self.crews
+        self.crews, self._inline, self.inline_lock = [], None, threading.RLock()
+        self.keeper.after_fork()
+        self.wakeups.after_fork()
+
+    def check_open(self) -> None:
+        """Refuse to go on after ``close``.
+
+        Raises:
+            RuntimeClosed: it was closed.
+        """
+        if self._closed:
+            raise RuntimeClosed("the runtime is closed; make a new one")
+
+    def _remote_kind(self, kind: str) -> RemoteKind | None:
+        with self.engine.read() as tx:
+            found = self.engine.catalog.kind(tx, kind)
+        if found is None:
+            return None
+        results = {p["name"]: bool(p["required"]) for p in found.parameters if p["kind"] == "result"}
+        inputs = [p for p in found.parameters if p["kind"] == "input"]
+        return RemoteKind(kind, results, bool(inputs), any(p["required"] for p in inputs))
+
+    def _services(self) -> Services:
+        return Services(
+            now=self.clock.now,
+            read_run=self._read_run,
+            read_step=self._read_step,
+            read_result=self._read_result,
+            decode=self.codec.decode,
+            builder=lambda step_id: EmitBuilder(parent_id=step_id, registry=self.registry, encode=self.codec.encode),
+            logger=lambda **known: self.telemetry.log.bind(**known),
+            artifacts=self._artifact_store,
+            projections=self.projection_store,
+        )
+
+    def _read_run(self, run_id: str) -> Run:
+        with self.engine.read() as tx:
+            run = self.engine.views.run(tx, run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        return run
+
+    def _read_step(self, run_id: str, step_id: str) -> Step:
+        with self.engine.read() as tx:
+            return self.engine.views.step(tx, run_id, step_id)
+
+    def _read_result(self, run_id: str, step_id: str) -> StepResult | None:
+        with self.engine.read() as tx:
+            return self.engine.views.result(tx, run_id, step_id)
+
+    def _artifact_store(self) -> ArtifactStore:
+        if self.artifacts is None:
+            raise ConfigError("this Runtime has no artifact store; give it artifact_store=FileArtifactStore(directory)")
+        return self.artifacts
+
+    def projection_store(self) -> ProjectionStore:
+        """Return the projection store.
+
+        Raises:
+            ConfigError: the Runtime was given none.
+        """
+        if self.projections is None:
+            raise ConfigError(
+                "this Runtime has no projection store; give it projection_store=SQLiteProjectionStore(directory)"
+            )
+        return self.projections
+
+    def worker(self) -> Worker:
+        """Make a worker with a crew of its own; ``forget`` it when it is done."""
+        settings = self.settings
+        crew = Crew(self.registry, self.services, self.keeper, self.clock, settings.max_workers, self.remote)
+        self.crews.append(crew)
+        cycle = Cycle(self.engine, settings.worker_id, micros(settings.lease_duration), self.ids.token)
+        kinds = self.registry.kinds
+        return Worker(crew, cycle, kinds, self.telemetry, self.wakeups, self.clock, lambda name: self.point(name))
+
+    def stop_run(self, run_id: str) -> None:
+        """Tell the executors of a canceled run that run here to stop."""
+        for crew in list(self.crews):
+            crew.stop_run(run_id)
+
+    def abandon(self) -> None:
+        """Forget the workers as a kill would: nothing is settled, released or extended any more."""
+        self._inline = None
+        for crew in list(self.crews):
+            for attempt in crew.attempts():
+                self.keeper.drop(attempt)
+            self.crews.remove(crew)
+
+    def forget(self, worker: Worker) -> None:
+        """Close a worker's crew."""
+        worker.crew.close()
+        if worker.crew in self.crews:
+            self.crews.remove(worker.crew)
+
+    @property
+    def inline(self) -> Worker:
+        """The worker that runs attempts in the calling thread."""
+        if self._inline is None:
+            self._inline = self.worker()
+        return self._inline
+
+    def start(self, wishes: Sequence[Wish]) -> list[RunHandle[Any]]:
+        """Start runs, tell of it, and give their handles."""
+        started, events = self.starter.start(wishes)
+        self.told(events)
+        return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
+
+    def typed(self, result: StepResult, type: Any) -> StepResult:
+        """Return a result with its data structured into *type*."""
+        if result.json is None:
+            return result
+        data = self.codec.decode(result.json.encode(), type, f"result of {result.step_id!r}")
+        return attrs.evolve(result, data=data)
+
+    def kinds_at_work(self) -> frozenset[str]:
+        """Return the kinds that this Runtime serves while its workers run."""
+        return self.registry.kinds() if self.crews else frozenset()
+
+    def told(self, events: Any, *, work: bool = True) -> None:
+        """Tell a command's events and wake who may have work now; inside the program's transaction, after it."""
+
+        def tell() -> None:
+            self.telemetry.tell(events)
+            self.wakeups.ended(event.run_id for event in events if event.name == "run_finished" and event.run_id)
+            if work:
+                self.wakeups.work()
+
+        self.engine.db.after_commit(tell)
+
+    def record(self) -> None:
+        """Write what is registered into the store's catalog, if that is news."""
+        record_catalog(self.engine, self.registry, self.codec, self.settings.worker_id)
+
+    def _configure_queues(self) -> None:
+        if not self.settings.queues:
+            return
+        with self.engine.read() as tx:
+            same = self.engine.queues.match(tx, self.settings.queues)
+        if same:
+            return
+        with self.engine.write() as tx:
+            for name, config in self.settings.queues.items():
+                before = self.engine.queues.configure(tx, name, config, by=self.settings.worker_id, now=tx.now())
+                if before is not None:
+                    told = {"queue": name, "before": str(before), "now": str(config)}
+                    self.telemetry.log.warning("queue_config_changed", **told)
+
+    def announce(self) -> str:
+        """Record that this process runs a worker; returns the id under which it did."""
+        here, now = own_presence(), self.clock.now()
+        worker_id = f"{self.settings.worker_id}/{here.pid}"
+        kinds = tuple(sorted(self.registry.kinds()))
+        info = WorkerInfo(worker_id, here.host, here.pid, here.born, kinds, now, now)
+        with self.engine.write() as tx:
+            self.engine.workers.announce(tx, info)
+        return worker_id
+
+    def leave(self, worker_id: str) -> None:
+        """Record that the worker stopped."""
+        with self.engine.write() as tx:
+            self.engine.workers.leave(tx, worker_id)
+
+    def served_kinds(self) -> set[str]:
+        """Return the kinds that live workers of the store serve."""
+        with self.engine.db.outside() as tx:
+            workers = self.engine.workers.all(tx)
+        return {kind for worker in live_workers(workers, self.clock.now()) for kind in worker.kinds}
+
+    def close(self) -> None:
+        """Close everything; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        for crew in list(self.crews):
+            crew.close()
+        self.remote.close()
+        self.keeper.close()
+        self.wakeups.close()
+        if self.projections is not None:
+            self.projections.close()
+        self.engine.db.close()

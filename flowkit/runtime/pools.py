@@ -1,0 +1,123 @@
+"""Where attempts run: threads, an event loop, processes, or any other executor; one interface for all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Protocol
+
+from flowkit.runtime.attempts import Attempt
+
+
+class Pool(Protocol):
+    """Runs attempts; each is settled by whoever runs it."""
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Start attempts; never blocks."""
+
+    def close(self) -> None:
+        """Take no more; what runs is left to end by itself."""
+
+
+class ThreadPool:
+    """Threads that are made when they are needed, at most *size*, and stay.
+
+    They are daemons: an executor that hangs keeps its slot, but not the program from ending.
+    """
+
+    def __init__(self, size: int, run: Callable[[Attempt], None]) -> None:
+        self._size = size
+        self._run = run
+        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads = 0
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Start attempts."""
+        for attempt in attempts:
+            self._queue.put(attempt)
+            if not self._idle.acquire(blocking=False) and self._threads < self._size:
+                self._threads += 1
+                name = f"flowkit-thread-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            attempt = self._queue.get()
+            if attempt is None:
+                return
+            self._run(attempt)
+            self._idle.release()
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+
+class LoopPool:
+    """One thread with an event loop, made when it is needed, for ``async def`` executors."""
+
+    def __init__(self, run: Callable[[Attempt], object]) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Start attempts, all with one call into the loop."""
+        self._running().call_soon_threadsafe(self._begin, list(attempts))
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._serve, name="flowkit-loop", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _serve(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            for task in self._tasks:
+                task.cancel()
+            # A task that ignores its cancellation is abandoned after a moment; its attempt was released before.
+            loop.run_until_complete(self._gather())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+    async def _gather(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+
+    def _begin(self, attempts: Sequence[Attempt]) -> None:
+        loop = asyncio.get_running_loop()
+        for attempt in attempts:
+            task: asyncio.Task[None] = loop.create_task(self._run(attempt))  # type: ignore[arg-type]
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            attempt.interruptible(_interruption(loop, task))
+
+    def close(self) -> None:
+        """Cancel what is left and end the loop's thread."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None and self._thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            if self._thread is not threading.current_thread():
+                self._thread.join(timeout=5)
+
+
+def _interruption(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> Callable[[], None]:
+    def cancel() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    return cancel

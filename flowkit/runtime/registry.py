@@ -1,0 +1,147 @@
+"""Which executors and packages a Runtime knows, each with its values' codecs compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from flowkit.dsl.decorators import definitions_of
+from flowkit.dsl.kinds import RemoteKind
+from flowkit.errors import ConfigError, DuplicateExecutor, DuplicatePackage, ExecutorSignatureError
+from flowkit.model.codec import Codec
+from flowkit.model.definitions import ExecutorDef, PackageDef, Signature
+from flowkit.model.gate import RESULT_LIMIT
+from flowkit.model.plan import Binding
+from flowkit.runtime.results import element_of
+
+Decoder = Callable[[bytes], Any]
+
+
+@attrs.frozen
+class Executable:
+    """An executor ready to be called: what to decode for it, and how to encode what it returns."""
+
+    definition: ExecutorDef
+    signature: Signature
+    decode_input: Decoder
+    encode_result: Callable[[Any], bytes]
+    _codec: Codec = attrs.field(repr=False)
+    _decoders: dict[str, Decoder] = attrs.field(factory=dict, repr=False)
+
+    def decode_result(self, binding: Binding, body: bytes | None) -> Any:
+        """Decode one upstream result for the parameter it is bound to; a step without one gives None."""
+        if body is None:
+            return None
+        decoder = self._decoders.get(binding.name)
+        if decoder is None:
+            annotation = self.signature.results[binding.name].annotation
+            wanted = element_of(annotation) if binding.many else annotation
+            decoder = self._codec.decoder(wanted, f"result bound to {binding.name!r}")
+            self._decoders[binding.name] = decoder
+        return decoder(body)
+
+
+def executable(definition: ExecutorDef, codec: Codec) -> Executable:
+    """Make a definition callable.
+
+    Raises:
+        ExecutorSignatureError: an annotation cannot be resolved, or its values cannot be stored.
+    """
+    signature = definition.signature()
+    annotations = {"input": signature.input_type, "result": signature.returns}
+    annotations |= {name: parameter.annotation for name, parameter in signature.results.items()}
+    for name, annotation in annotations.items():
+        try:
+            codec.check(annotation)
+        except TypeError as error:
+            raise ExecutorSignatureError(
+                f"{definition.place}: executor {definition.kind!r}: {name}: {error}"
+            ) from error
+    decode = codec.decoder(signature.input_type, "input")
+    encode = codec.encoder(signature.returns, "result", RESULT_LIMIT)
+    return Executable(definition, signature, decode, encode, codec)
+
+
+class Registry:
+    """The executors and packages of one Runtime, by kind and by name."""
+
+    def __init__(self, codec: Codec, remote: Callable[[str], RemoteKind | None] | None = None) -> None:
+        self._codec = codec
+        self._remote = remote
+        self._executors: dict[str, Executable] = {}
+        self._packages: dict[str, PackageDef] = {}
+        self._kinds: frozenset[str] = frozenset()
+
+    @property
+    def executors(self) -> Mapping[str, ExecutorDef]:
+        """The registered executors, by kind."""
+        return MappingProxyType({kind: known.definition for kind, known in self._executors.items()})
+
+    @property
+    def packages(self) -> Mapping[str, PackageDef]:
+        """The registered packages, by name."""
+        return MappingProxyType(self._packages)
+
+    def add(self, function: Any) -> list[ExecutorDef | PackageDef]:
+        """Register what a function, or a definition made by hand, declares; returns what is new.
+
+        Raises:
+            ConfigError: it is not marked.
+            DuplicateExecutor, DuplicatePackage: another function has the kind or name.
+        """
+        made = isinstance(function, (ExecutorDef, PackageDef))
+        definitions = (function,) if made else definitions_of(function)
+        if not definitions:
+            raise ConfigError(f"cannot register {function!r}: decorate it with @executor(kind) or @package(name)")
+        added: list[ExecutorDef | PackageDef] = []
+        for definition in definitions:
+            if isinstance(definition, ExecutorDef):
+                added += self._add_executor(definition)
+            else:
+                added += self._add_package(definition)
+        return added
+
+    def _add_executor(self, definition: ExecutorDef) -> list[ExecutorDef]:
+        before = self._executors.get(definition.kind)
+        if before is not None and not _same(before.definition.function, definition.function):
+            raise DuplicateExecutor(definition.kind, before.definition.place, definition.place)
+        self._executors[definition.kind] = executable(definition, self._codec)
+        self._kinds = frozenset(self._executors)
+        return [definition]
+
+    def _add_package(self, definition: PackageDef) -> list[PackageDef]:
+        before = self._packages.get(definition.name)
+        if before is not None and not _same(before.entrypoint, definition.entrypoint):
+            raise DuplicatePackage(definition.name, before.place, definition.place)
+        definition.signature()
+        self._packages[definition.name] = definition
+        return [definition]
+
+    def kinds(self) -> frozenset[str]:
+        """Return the kinds that are served here."""
+        return self._kinds
+
+    def executable(self, kind: str) -> Executable | None:
+        """Return the executor of a kind, ready to be called."""
+        return self._executors.get(kind)
+
+    def find_executor(self, kind: str) -> ExecutorDef | None:
+        """Return the executor of a kind that is registered here."""
+        known = self._executors.get(kind)
+        return known.definition if known else None
+
+    def find_remote(self, kind: str) -> RemoteKind | None:
+        """Return what another worker recorded about a kind."""
+        return self._remote(kind) if self._remote else None
+
+    def known_kinds(self) -> Iterable[str]:
+        """Return the kinds registered here."""
+        return tuple(self._executors)
+
+
+def _same(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
+    # A module that is reloaded makes new function objects of the same code.
+    return first is second or (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)

@@ -1,0 +1,133 @@
+"""A Runtime's settings: checked once, all of them, before anything is opened."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from flowkit.clock import Clock, SystemClock
+from flowkit.errors import ConfigError
+from flowkit.model.limits import QueueConfig
+from flowkit.model.names import name_problem
+from flowkit.runtime.telemetry import Observer
+
+
+def seconds(field: str, value: Any, *, low: float, high: float) -> float:
+    """Return a duration given as seconds or a timedelta.
+
+    Raises:
+        ConfigError: it is neither, or out of range.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+    if not is_number or not low <= number <= high:
+        raise ConfigError(f"Runtime: {field}: expected seconds from {low:g} to {high:g} or a timedelta, got {value!r}")
+    return float(number)
+
+
+@attrs.frozen
+class Settings:
+    """What a Runtime was told, in the form that its parts use; durations in seconds."""
+
+    worker_id: str
+    max_workers: int
+    poll_interval: float
+    lease_duration: float
+    queues: Mapping[str, QueueConfig]
+    pools: Mapping[str, Executor]
+    clock: Clock
+    observers: tuple[Observer, ...]
+
+
+def settings_of(
+    worker_id: str | None,
+    max_workers: int | None,
+    durations: tuple[Any, Any],
+    limits: tuple[Mapping[str, QueueConfig] | None, Mapping[str, Executor] | None],
+    clock: Clock | None,
+    observers: Iterable[Observer],
+) -> Settings:
+    """Check what a Runtime was given and fill in the defaults.
+
+    Args:
+        durations: poll_interval and lease_duration.
+        limits: queues and pools.
+
+    Raises:
+        ConfigError: naming the field and what was expected.
+    """
+    poll, lease = durations
+    return Settings(
+        worker_id=_worker_id(worker_id),
+        max_workers=_max_workers(max_workers),
+        poll_interval=seconds("poll_interval", poll, low=0.001, high=3600),
+        lease_duration=seconds("lease_duration", lease, low=0.1, high=86_400),
+        queues=_queues(limits[0] or {}),
+        pools=_pools(limits[1] or {}),
+        clock=_clock(clock),
+        observers=_observers(observers),
+    )
+
+
+def _worker_id(worker_id: str | None) -> str:
+    if worker_id is None:
+        return f"{socket.gethostname()[:150]}-{os.getpid()}-{secrets.token_hex(3)}"
+    problem = name_problem(worker_id)
+    if problem:
+        raise ConfigError(f"Runtime: worker_id: {problem}")
+    return worker_id
+
+
+def _max_workers(value: int | None) -> int:
+    if value is None:
+        return min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
+        raise ConfigError(f"Runtime: max_workers: expected None or an int from 1 to 100000, got {value!r}")
+    return value
+
+
+def _queues(queues: Mapping[str, QueueConfig]) -> Mapping[str, QueueConfig]:
+    if not isinstance(queues, Mapping):
+        raise ConfigError(f"Runtime: queues: expected a dict of name to QueueConfig, got {type(queues).__name__}")
+    for name, config in queues.items():
+        problem = name_problem(name, spaces=False)
+        if problem:
+            raise ConfigError(f"Runtime: queues: {problem}")
+        if not isinstance(config, QueueConfig):
+            raise ConfigError(f"Runtime: queues[{name!r}]: expected a QueueConfig, got {config!r}")
+    return dict(queues)
+
+
+def _pools(pools: Mapping[str, Executor]) -> Mapping[str, Executor]:
+    if not isinstance(pools, Mapping):
+        raise ConfigError(f"Runtime: pools: expected a dict of name to executor, got {type(pools).__name__}")
+    for name, pool in pools.items():
+        if name == "process":
+            raise ConfigError("Runtime: pools: the name 'process' is flowkit's own pool; choose another")
+        if not callable(getattr(pool, "submit", None)):
+            raise ConfigError(f"Runtime: pools[{name!r}]: expected an object with submit(fn, *args), got {pool!r}")
+    return dict(pools)
+
+
+def _clock(clock: Clock | None) -> Clock:
+    if clock is None:
+        return SystemClock()
+    if not all(callable(getattr(clock, name, None)) for name in ("now", "monotonic", "wait")):
+        raise ConfigError(f"Runtime: clock: expected an object with now, monotonic and wait, got {clock!r}")
+    return clock
+
+
+def _observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
+    found = tuple(observers)
+    for observer in found:
+        if not callable(observer):
+            raise ConfigError(f"Runtime: observers: expected callables, got {observer!r}")
+    return found

@@ -1,0 +1,145 @@
+"""Waiting for a run in this process or another, and reading its output when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from flowkit.clock import Clock
+from flowkit.errors import (
+    InvalidTransition,
+    ResultNotFound,
+    RunCanceled,
+    RunFailed,
+    RunNotFound,
+    StepNotFound,
+    WaitTimeout,
+)
+from flowkit.model.codec import Codec
+from flowkit.model.definitions import ANY
+from flowkit.model.run import Run
+from flowkit.model.states import RunStatus
+from flowkit.model.step import StepResult
+from flowkit.runtime.registry import Registry
+from flowkit.runtime.telemetry import Telemetry
+from flowkit.runtime.wakeup import Wakeups
+from flowkit.store.engine import Engine
+
+WARN_AFTER = 5.0
+"""Seconds of waiting after which it is said that no live worker serves what is waited for."""
+
+
+class Waiting:
+    """Waits and outputs of one Runtime's handles."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry,
+        codec: Codec,
+        wakeups: Wakeups,
+        telemetry: Telemetry,
+        poll_interval: float,
+        served: Callable[[], Collection[str]],
+    ) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._codec = codec
+        self._wakeups = wakeups
+        self._telemetry = telemetry
+        self._poll = poll_interval
+        self._served = served
+
+    @property
+    def _clock(self) -> Clock:
+        return self._engine.db.clock
+
+    def get_run(self, run_id: str) -> Run:
+        """Return the run.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        with self._engine.read() as tx:
+            run = self._engine.views.run(tx, run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        return run
+
+    def committed(self, run_id: str) -> Run:
+        """Return the run as others see it, whatever transaction this thread has open."""
+        inside = self._engine.db.joins_program()
+        with self._engine.db.outside() as tx:
+            run = self._engine.views.run(tx, run_id)
+        if run is None and inside:
+            message = f"run {run_id!r} is not committed yet: wait for it after the transaction that started it"
+            raise InvalidTransition(message, None)
+        if run is None:
+            raise RunNotFound(run_id)
+        return run
+
+    def wait_for(self, run_id: str, timeout: float | None) -> Run:
+        """Block until the run has ended; woken by events, and by polling as the net."""
+        started = self._clock.monotonic()
+        warned = False
+        with self._wakeups.run(run_id) as signal:
+            while True:
+                signal.clear()
+                run = self.committed(run_id)
+                if run.is_ended:
+                    return run
+                waited = self._clock.monotonic() - started
+                if timeout is not None and waited >= timeout:
+                    raise WaitTimeout(f"run {run_id!r} is {run.status.value} after {timeout:g} s; it goes on")
+                if waited >= WARN_AFTER and not warned:
+                    warned = True
+                    self._warn_unserved(run_id)
+                left = self._poll if timeout is None else min(self._poll, timeout - waited)
+                self._clock.wait(signal, left)
+
+    def _warn_unserved(self, run_id: str) -> None:
+        with self._engine.db.outside() as tx:
+            run = self._engine.runs.find(tx, run_id)
+            waiting = self._engine.lanes.waiting_kinds(tx, run.key) if run is not None else set()
+        unserved = sorted(waiting - set(self._served()))
+        if unserved:
+            hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
+            self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)
+
+    def output_of(self, run_id: str, step_id: str | None, type: Any) -> Any:
+        """Return the output of a run that has ended, or one step's result, as the annotation says."""
+        run = self.get_run(run_id)
+        if run.status is RunStatus.FAILED:
+            with self._engine.read() as tx:
+                raise RunFailed(run_id, self._engine.views.failed_steps(tx, run_id))
+        if run.status is RunStatus.CANCELED:
+            raise RunCanceled(run_id)
+        if step_id is not None:
+            return self._value(run_id, step_id, type)
+        with self._engine.read() as tx:
+            output = self._engine.views.output_steps(tx, run_id)
+        if output is None:
+            raise ResultNotFound(
+                f"run {run_id!r} names no output: return a handle from the entrypoint of {run.package!r}, "
+                "set run.output, or name a step: handle.result('step id')"
+            )
+        many, step_ids = output
+        if many:
+            return [self._value(run_id, one, type) for one in step_ids]
+        return self._value(run_id, step_ids[0], type)
+
+    def _value(self, run_id: str, step_id: str, type: Any) -> Any:
+        with self._engine.read() as tx:
+            result: StepResult | None = self._engine.views.result(tx, run_id, step_id)
+            kind = self._engine.views.step(tx, run_id, step_id).kind
+        if result is None:
+            raise StepNotFound(run_id, step_id)
+        if result.json is None:
+            return None
+        executable = self._registry.executable(kind)
+        wanted = type
+        if type is ANY and executable is not None:
+            wanted = executable.signature.returns
+        return (
+            result.data if wanted is ANY else self._codec.decode(result.json.encode(), wanted, f"result of {step_id!r}")
+        )

@@ -1,0 +1,195 @@
+"""The worker's loop: cycle, hand to the pools, wait to be woken, stop; and the same one attempt at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+
+import attrs
+
+from flowkit.clock import SECOND, Clock, Micros
+from flowkit.errors import StoreError
+from flowkit.model.events import Event
+from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
+from flowkit.model.step import LeasedStep, Settlement
+from flowkit.runtime.crew import Crew
+from flowkit.runtime.telemetry import Telemetry
+from flowkit.runtime.wakeup import Wakeups
+from flowkit.scheduler.cycle import Cycle, Demand, Turned
+
+PAUSE_AFTER_ERROR = (0.05, 5.0)
+"""Seconds to wait after the store refused a cycle: the first time, and at most."""
+
+
+@attrs.frozen
+class CycleResult:
+    """What a cycle, or a drain of several, did.
+
+    Attributes:
+        refreshed: waiting steps that became ready.
+        succeeded, retried, failed, canceled: attempts by how they were settled.
+    """
+
+    refreshed: int = 0
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def processed(self) -> int:
+        """How many attempts were settled."""
+        return self.succeeded + self.retried + self.failed + self.canceled
+
+    def __add__(self, other: CycleResult) -> CycleResult:
+        return CycleResult(*(a + b for a, b in zip(attrs.astuple(self), attrs.astuple(other))))
+
+
+def counted(turned: Turned) -> CycleResult:
+    """Count what one turn did."""
+    moves: list[Move | None] = turned.moves
+    counts = [moves.count(move) for move in (SUCCEED, RETRY, FAIL, DISCARD)]
+    return CycleResult(turned.promoted, *counts)
+
+
+class Worker:
+    """Drives one crew through cycles."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        cycle: Cycle,
+        kinds: Callable[[], Collection[str]],
+        telemetry: Telemetry,
+        wakeups: Wakeups,
+        clock: Clock,
+        point: Callable[[str], None],
+    ) -> None:
+        self.crew = crew
+        self._cycle = cycle
+        self._kinds = kinds
+        self._telemetry = telemetry
+        self._wakeups = wakeups
+        self._clock = clock
+        self._point = point
+        self._kept: list[Settlement] = []
+        self._idle_told = False
+        self._pause = 0.0
+
+    def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
+        """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
+        self._kept += self.crew.collect()
+        self._cycle.listening = self._telemetry.listening
+        free = self.crew.free if slots is None else min(slots, self.crew.free)
+        self._point("before_commit")
+        turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), run, frozenset(skip)))
+        self._kept = []
+        self._point("after_commit")
+        self._tell(turned)
+        if turned.leased:
+            self._point("after_lease")
+        return turned
+
+    def _tell(self, turned: Turned) -> None:
+        ended = [event.run_id for event in turned.events if event.name == "run_finished" and event.run_id]
+        self._telemetry.tell(turned.events)
+        if ended:
+            self._wakeups.ended(ended)
+        self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
+
+    def loop(self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None) -> None:
+        """Work until *stop* says so or *max_cycles* passes are made."""
+        cycles = 0
+        with self._wakeups.worker(self.crew.wake):
+            while not stop() and (max_cycles is None or cycles < max_cycles):
+                cycles += 1
+                self.crew.wake.clear()
+                try:
+                    self._pass(poll_interval)
+                    self._pause = 0.0
+                except StoreError as error:
+                    self._wait_out(error)
+
+    def _pass(self, poll_interval: float) -> None:
+        if not (self.crew.has_mail or self._kept):
+            due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds()))
+            if not due:
+                self._tell_idle(held)
+                self._rest(poll_interval, wake_at)
+                return
+        self.crew.launch(self.turn().leased)
+
+    def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
+        seconds = poll_interval
+        if wake_at is not None:
+            seconds = min(seconds, max(0.001, (wake_at - self._clock.now()) / SECOND))
+        with self._wakeups.watching():
+            self._clock.wait(self.crew.wake, seconds)
+
+    def _tell_idle(self, held: dict[str, Micros]) -> None:
+        if self._idle_told or self.crew.in_flight:
+            return
+        self._idle_told = True
+        now = self._clock.now()
+        limited = [Event("queue_rate_limited", now, queue=queue, fields={"until": at}) for queue, at in held.items()]
+        self._telemetry.tell([*limited, Event("idle", now)])
+
+    def _wait_out(self, error: StoreError) -> None:
+        # A full disk or a locked store is no reason to spin, nor to end: what is held is offered again.
+        first, most = PAUSE_AFTER_ERROR
+        self._pause = min(most, self._pause * 2 or first)
+        self._telemetry.log.warning("store_refused_cycle", error=str(error), retry_in=self._pause)
+        self._clock.wait(threading.Event(), self._pause)
+
+    def finish(self, grace: float) -> None:
+        """Stop: let what is in flight end, for at most *grace* seconds, then give the rest back to the next worker."""
+        until = self._clock.monotonic() + grace
+        while self.crew.in_flight > self.crew.zombies or self.crew.has_mail or self._kept:
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                self.crew.give_up()
+            self.crew.wake.clear()
+            if not (self.crew.has_mail or self._kept):
+                self._clock.wait(self.crew.wake, min(left, 0.25))
+                continue
+            try:
+                self.turn(0)
+            except StoreError as error:
+                if left <= 0:
+                    return
+                self._wait_out(error)
+
+    def run_once(self, run: int | None = None) -> CycleResult:
+        """Make one deterministic pass in the calling thread: one attempt after another, each step at most once."""
+        seen: list[int] = []
+        total = CycleResult()
+        while len(seen) < self.crew.size:
+            turned = self.turn(1, run=run, skip=seen)
+            total += counted(turned)
+            if not turned.leased:
+                return total
+            seen.append(turned.leased[0].key)
+            self._attempt_here(turned.leased[0])
+        return total + counted(self.turn(0))
+
+    def _attempt_here(self, leased: LeasedStep) -> None:
+        attempt = self.crew.prepare(leased)
+        definition = attempt.executable.definition
+        if definition.pool is None and not definition.is_async and leased.timeout is None:
+            try:
+                self.crew.run_here(attempt)
+            except KeyboardInterrupt:
+                self.crew.give_up()
+                self.turn(0)
+                raise
+            return
+        # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
+        self.crew.launch_attempts([attempt])
+        while not attempt.settled:
+            self.crew.wake.wait(1.0)
+            self.crew.wake.clear()
+
+    def look(self, run: int | None = None) -> tuple[bool, Micros | None]:
+        """Say whether a pass would do anything now, or else when."""
+        due, wake_at, _ = self._cycle.look(Demand(1, self._kinds(), run))
+        return due, wake_at

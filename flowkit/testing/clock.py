@@ -1,0 +1,54 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import threading
+
+from flowkit.clock import SECOND, Micros, micros
+
+START: Micros = 1_700_000_000 * SECOND
+_LOOK_EVERY = 0.002
+
+
+class FakeClock:
+    """Time for tests: ``advance(seconds)`` moves it and wakes every wait; nothing else does.
+
+    A wait ends when its signal is set, or when the clock has been moved past its timeout.
+    """
+
+    def __init__(self, start: Micros = START) -> None:
+        self._now = start
+        self._elapsed: Micros = 0
+        self._moved = threading.Condition()
+
+    def now(self) -> Micros:
+        """Return the present instant in integer microseconds UTC."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return seconds since the clock was made."""
+        return self._elapsed / SECOND
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward by *seconds* and wake every wait."""
+        if seconds < 0:
+            raise ValueError(f"advance: expected seconds >= 0, got {seconds!r}; step() sets the wall clock back")
+        with self._moved:
+            self._now += micros(seconds)
+            self._elapsed += micros(seconds)
+            self._moved.notify_all()
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock by *seconds*, which may be negative; the monotonic clock does not move."""
+        with self._moved:
+            self._now += micros(seconds)
+            self._moved.notify_all()
+
+    def wait(self, signal: threading.Event, timeout: float | None) -> bool:
+        """Block until *signal* is set or the clock was moved by *timeout* seconds."""
+        until = None if timeout is None else self._elapsed + micros(timeout)
+        with self._moved:
+            while not signal.is_set() and (until is None or self._elapsed < until):
+                # A signal is set without telling this condition, so it is looked at again and again, in real time.
+                self._moved.wait(_LOOK_EVERY)
+        return signal.is_set()
