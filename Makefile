@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
-	$(BIN)/python examples/code_index.py "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+	$(BIN)/python examples/code_index.py
 
 test: lint  ## everything that must hold: style, types, behaviour
 	$(BIN)/python -m pytest -n 2

@@ -114,7 +114,17 @@ def test_other_buffers_are_bytes_too(store: FileArtifactStore, body: bytes) -> N
     assert read(store, store.put(body).id) == b"ab"
 
 
-@pytest.mark.parametrize("body", [None, 5, object(), io.StringIO("text"), io.StringIO(""), "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param(5, id="a number"),
+        pytest.param(["a"], id="a list"),
+        pytest.param(io.StringIO("text"), id="a text file"),
+        pytest.param(io.StringIO(""), id="an empty text file"),
+        pytest.param("\ud800", id="half a character"),
+    ],
+)
 def test_what_is_no_body_is_refused_and_leaves_nothing(store: FileArtifactStore, body: object) -> None:
     with pytest.raises(InvalidInput, match="artifact body"):
         store.put(body)  # type: ignore[arg-type]
@@ -239,6 +249,14 @@ def test_an_id_that_was_never_given_names_nothing(store: FileArtifactStore, id: 
     assert store.delete(id) is False
     with pytest.raises(ResultNotFound, match="no artifact"), store.open(id):
         pass
+
+
+@pytest.mark.parametrize("tail", ["/.", "/", "//", "\n", "/../x"])
+def test_an_id_with_something_behind_it_is_another_id(store: FileArtifactStore, tail: str) -> None:
+    stored = store.put(b"something")
+
+    assert store.stat(stored.id + tail) is None
+    assert store.delete(stored.id + tail) is False
 
 
 @pytest.mark.parametrize(

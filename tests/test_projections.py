@@ -176,6 +176,14 @@ def test_a_transaction_that_sqlite_rolled_back_takes_no_more_statements(pages: S
     assert numbers(pages) == [1]
 
 
+def test_a_transaction_that_sqlite_rolled_back_is_not_taken_for_committed(pages: SQLiteProjection) -> None:
+    pages.execute(INSERT, (1, "one"))
+    with pytest.raises(InvalidTransition, match="rolled it back"), pages.transaction():
+        pages.execute(INSERT, (2, "two"))
+        with pytest.raises(sqlite3.IntegrityError):
+            pages.execute("INSERT OR ROLLBACK INTO pages VALUES (1, 'twice')")
+
+
 def test_wrong_sql_is_told_by_sqlite_itself(pages: SQLiteProjection) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
         pages.query("SELECT * FROM nowhere")
@@ -286,7 +294,7 @@ def write_rows(url: str, writer: int, start: threading.Barrier) -> None:
     store.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="open files cannot be counted on this platform")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(pages: SQLiteProjection) -> None:
     with pages.transaction():
@@ -296,13 +304,25 @@ def test_a_forked_child_has_connections_of_its_own(pages: SQLiteProjection) -> N
         child.join(60)
     assert child.exitcode == 0
 
-    child = multiprocessing.get_context("fork").Process(target=pages.execute, args=(INSERT, (2, "child")))
+    child = multiprocessing.get_context("fork").Process(target=write_on_a_connection_of_its_own, args=(pages,))
     child.start()
     child.join(60)
 
     assert child.exitcode == 0
     pages.execute(INSERT, (3, "parent"))
     assert numbers(pages) == [1, 2, 3]
+
+
+def write_on_a_connection_of_its_own(projection: SQLiteProjection) -> None:
+    inherited = files_open_on(projection.path)
+    projection.execute(INSERT, (2, "child"))
+    assert files_open_on(projection.path) > inherited
+
+
+def files_open_on(path: Path) -> int:
+    descriptors = Path("/proc/self/fd")
+    links = [os.readlink(link) for link in descriptors.iterdir() if link.exists()]
+    return links.count(str(path))
 
 
 def expect_nothing_written(projection: SQLiteProjection) -> None:

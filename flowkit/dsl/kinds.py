@@ -10,7 +10,7 @@ import attrs
 
 from flowkit.dsl.decorators import definitions_of
 from flowkit.errors import GraphError, nearest
-from flowkit.model.definitions import ANY, ExecutorDef, ResultParameter
+from flowkit.model.definitions import ANY, ExecutorDef, ResultParameter, Signature
 from flowkit.model.names import name_problem
 
 
@@ -155,15 +155,16 @@ def _local(definition: ExecutorDef) -> Kind:
         takes_input=signature.takes_input,
         input_required=signature.input_required,
         input_type=signature.input_type,
-        default=_default(definition, signature.input_name),
+        default=_default(definition, signature),
         required={name: parameter.required for name, parameter in signature.results.items()},
         parameters=signature.results,
         returns=signature.returns,
     )
 
 
-def _default(definition: ExecutorDef, input_name: str | None) -> Any:
-    if input_name is None:
+def _default(definition: ExecutorDef, signature: Signature) -> Any:
+    input_name = signature.input_name
+    if input_name is None or signature.input_required:
         return MISSING
     default = inspect.signature(definition.function).parameters[input_name].default
     return MISSING if default is inspect.Parameter.empty else default

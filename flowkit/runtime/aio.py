@@ -12,7 +12,6 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from flowkit.errors import WaitTimeout
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
 from flowkit.model.outputs import Artifact, Record
@@ -73,22 +72,17 @@ class AsyncRunHandle(Generic[R_co]):
     async def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended and return it; see ``RunHandle.wait``."""
         parts = self._runtime._parts
-        started = parts.clock.monotonic()
+        watch = parts.waiting.watch(self.id, timeout)
         signal = _Signal(asyncio.get_running_loop())
         with parts.wakeups.run(self.id, signal):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                run: Run = await _in_thread(parts.waiting.committed, self.id)
-                waited = parts.clock.monotonic() - started
-                if run.is_ended:
+                run: Run | None = await _in_thread(watch.look)
+                if run is not None:
                     return run
-                if timeout is not None and waited >= timeout:
-                    raise WaitTimeout(f"run {self.id!r} is {run.status.value} after {timeout:g} s; it goes on")
-                poll = parts.settings.poll_interval
-                left = poll if timeout is None else min(poll, timeout - waited)
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(signal.arrived.wait(), left)
+                    await asyncio.wait_for(signal.arrived.wait(), watch.left)
 
     async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
         """Wait for the run's end and return its output; see ``RunHandle.result``."""
@@ -134,8 +128,10 @@ class AsyncRuntime:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._rt.shutdown()
-            await task
+            # The loop may not have begun yet, and clears the flag when it does: it is told until it hears.
+            while not task.done():
+                self._rt.shutdown()
+                await asyncio.wait([task], timeout=0.05)
             raise
 
     @asynccontextmanager

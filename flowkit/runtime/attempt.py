@@ -1,4 +1,4 @@
-"""ONE attempt: decode, call, collect, classify. It never raises for the user's errors."""
+"""Runs ONE attempt: decode, call, collect, classify; it never raises for the user's errors."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from flowkit.model.definitions import ANY
 from flowkit.model.gate import ARTIFACT_LIMIT, METADATA_LIMIT, RECORD_LIMIT, dumps
 from flowkit.model.lease import Lease
 from flowkit.model.names import joined, name_problem, shortened
-from flowkit.model.outcome import AttemptTimeout
+from flowkit.model.outcome import AttemptTimeout, safe_text
 from flowkit.model.outputs import ArtifactRef, NewArtifact, NewRecord, Progress
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
@@ -271,8 +271,15 @@ class StepContext(Context):
             raise LeaseLost(self.run_id, self.step_id)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the step is; operators see it, at most once a second, while it runs."""
-        self._attempt.progress = Progress(done, total, str(message)[:1000])
+        """Say how far the step is; operators see it, at most once a second, while it runs.
+
+        Raises:
+            ValueError: *done* or *total* is no finite number.
+        """
+        numbers = [done] if total is None else [done, total]
+        if not all(isinstance(number, (int, float)) and abs(number) <= 1e300 for number in numbers):
+            raise ValueError(f"progress: expected finite numbers, got done={done!r}, total={total!r}")
+        self._attempt.progress = Progress(done, total, safe_text(lambda: message, limit=1000, fallback=""))
 
     @property
     def log(self) -> Any:

@@ -44,10 +44,11 @@ class Crew:
     ) -> None:
         self.size = size
         self.wake = threading.Event()
+        self.crashed: BaseException | None = None
         self._registry = registry
         self._services = services
         self._keeper = keeper
-        self._clock = clock
+        self.clock = clock
         self._remote = remote
         self._inbox: deque[tuple[Attempt, Settlement]] = deque()
         self._flying: dict[int, Attempt] = {}
@@ -133,7 +134,7 @@ class Crew:
     def _run(self, attempt: Attempt, *, interrupts: bool = False) -> None:
         self.begin(attempt)
         outcome = run_attempt(attempt, self._services, interrupts=interrupts)
-        self.finish(attempt, settlement(attempt, outcome, self._clock.now()))
+        self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
 
     async def _run_async(self, attempt: Attempt) -> None:
         self.begin(attempt)
@@ -141,7 +142,7 @@ class Crew:
         task = asyncio.current_task()
         if task is not None and hasattr(task, "uncancel"):
             task.uncancel()
-        self.finish(attempt, settlement(attempt, outcome, self._clock.now()))
+        self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
 
     def _deliver(self, attempt: Attempt, settled: Settlement) -> None:
         self._inbox.append((attempt, settled))
@@ -166,7 +167,7 @@ class Crew:
 
     def give_up(self) -> None:
         """Release every attempt that has not settled; what a thread still delivers is discarded."""
-        now = self._clock.now()
+        now = self.clock.now()
         for attempt in self.attempts():
             if not attempt.settled:
                 attempt.stop("released")
@@ -177,6 +178,11 @@ class Crew:
         for attempt in self.attempts():
             if attempt.leased.run_id == run_id and not attempt.settled:
                 attempt.stop("canceled")
+
+    def crash(self, error: BaseException) -> None:
+        """Stand still from now on, as if the process were gone; who drives the crew raises *error*."""
+        self.crashed = error
+        self.wake.set()
 
     def close(self) -> None:
         """Close the pools."""

@@ -54,7 +54,7 @@ class Keeper:
                 self._extend_at = now + extend_every(self._lease)
             self._attempts[id(attempt)] = attempt
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._loop, name="flowkit-keeper", daemon=True)
+                self._thread = threading.Thread(target=self._keep, name="flowkit-keeper", daemon=True)
                 self._thread.start()
 
     def begin(self, attempt: Attempt) -> None:
@@ -78,6 +78,17 @@ class Keeper:
         self._signal.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
+
+    def _keep(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            # Whatever ended it, the next attempt is kept by a new thread.
+            with self._lock:
+                self._thread = None
+            # What is no Exception is a crash that a test asked for: who drives the worker raises it.
+            if isinstance(error, Exception):
+                raise
 
     def _loop(self) -> None:
         while True:
@@ -115,9 +126,9 @@ class Keeper:
                 seconds = (attempt.leased.timeout or 0) / 1_000_000
                 error = AttemptTimeout(f"the attempt ran longer than its timeout of {seconds:g} s")
                 now = self._clock.now()
-                # First the reason, then the settlement: what the executor still delivers is then discarded.
-                attempt.stop("timeout")
-                attempt.settle(settlement(attempt, failure(attempt, error, now), now))
+                # Settled first: what a task that is canceled, or a thread, still delivers is then discarded.
+                if attempt.settle(settlement(attempt, failure(attempt, error, now), now)):
+                    attempt.stop("timeout")
 
     def _extend(self, attempts: list[Attempt]) -> None:
         held = [attempt for attempt in attempts if not attempt.settled]

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flowkit.clock import SECOND
-from flowkit.errors import ConfigError
+from flowkit.errors import ConfigError, InvalidTransition
 from flowkit.model.run import Run
 from flowkit.runtime.forks import renew_after_fork
 from flowkit.runtime.parts import Parts
+from flowkit.runtime.settings import checked_cycles, checked_timeout
 from flowkit.runtime.worker import CycleResult, Worker
 
 GRACE = 10.0
@@ -36,32 +37,34 @@ class Lifecycle:
         self._begin()
         self._parts.after_fork()
 
-    def refuse_event_loop(self, call: str) -> None:
-        """Refuse to block a running event loop.
+    def refuse_here(self, call: str) -> None:
+        """Refuse to execute steps where that would block an event loop, or be part of the program's transaction.
 
         Raises:
-            ConfigError: this thread runs one.
+            ConfigError: this thread runs an event loop.
+            InvalidTransition: it has a transaction of the program's own database open.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        raise ConfigError(f"rt.{call}() would block the running event loop; use rt.aio.{call}() there")
+        if _runs_event_loop():
+            raise ConfigError(f"rt.{call}() would block the running event loop; use rt.aio.{call}() there")
+        if self._parts.engine.db.joins_program():
+            message = f"rt.{call}() executes steps, which a rollback of the open transaction could not undo"
+            raise InvalidTransition(f"{message}; call it after the commit", None)
 
     def run_once(self) -> CycleResult:
         """Make one pass in the calling thread."""
-        self.refuse_event_loop("run_once")
+        self.refuse_here("run_once")
         with self._parts.inline_lock:
             return self._parts.inline.run_once()
 
     def drain(self, timeout: float | None, max_cycles: int | None) -> CycleResult:
         """Make passes until no step is due."""
-        self.refuse_event_loop("drain")
-        clock = self._parts.clock
-        until = None if timeout is None else clock.monotonic() + timeout
+        self.refuse_here("drain")
+        clock, most = self._parts.clock, checked_cycles("drain", max_cycles)
+        seconds = checked_timeout("drain", timeout)
+        until = None if seconds is None else clock.monotonic() + seconds
         total, cycles = CycleResult(), 0
         with self._parts.inline_lock:
-            while max_cycles is None or cycles < max_cycles:
+            while most is None or cycles < most:
                 cycles += 1
                 result = self._parts.inline.run_once()
                 total += result
@@ -96,8 +99,12 @@ class Lifecycle:
         """Run a worker's loop until it is told to stop, and hand back what is in flight.
 
         Raises:
-            ConfigError: this Runtime's workers run already.
+            ConfigError: an argument is out of range, these workers run already, or this thread runs an event loop.
         """
+        self.refuse_here("start_workers")
+        checked_cycles("start_workers", max_cycles)
+        if stop is not None and not (hasattr(stop, "is_set") and hasattr(stop, "wait")):
+            raise ConfigError(f"start_workers: stop: expected None or a threading.Event, got {stop!r}")
         if not self._working.acquire(blocking=False):
             raise ConfigError("the workers of this Runtime run already; one start_workers() at a time")
         try:
@@ -165,6 +172,14 @@ class Lifecycle:
                 thread.join(timeout=0.05)
         if errors:
             raise errors[0]
+
+
+def _runs_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Stopper:

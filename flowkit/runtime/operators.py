@@ -117,7 +117,7 @@ class Operators:
             with parts.engine.write() as tx:
                 count = parts.engine.pruning.prune(tx, older_than=cutoff, statuses=wanted, limit=batch)
             removed += count
-            if count < batch:
+            if not count:
                 break
         return removed
 

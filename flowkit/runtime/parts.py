@@ -62,12 +62,11 @@ class Parts:
         self.telemetry = Telemetry(settings.observers)
         self.wakeups = Wakeups(store.wal)
         self.registry = Registry(codec, self._remote_kind)
-        self.starter = Starter(self.engine, self.registry, codec, self.ids)
+        self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)
         self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))
         self.waiting = Waiting(
             self.engine,
             self.registry,
-            codec,
             self.wakeups,
             self.telemetry,
             settings.poll_interval,
@@ -79,12 +78,13 @@ class Parts:
         self.inline_lock = threading.RLock()
         self._inline: Worker | None = None
         self._abandoned: list[Crew] = []
+        self._inherited: list[Crew] = []
         self._closed = False
         self._configure_queues()
 
     def after_fork(self) -> None:
         """Go on in a forked child, without the parent's workers, threads and locks."""
-        self._abandoned += self.crews
+        self._inherited += self.crews
         self.crews, self._inline, self.inline_lock = [], None, threading.RLock()
         self.keeper.after_fork()
         self.wakeups.after_fork()
@@ -159,20 +159,22 @@ class Parts:
         self.crews.append(crew)
         cycle = Cycle(self.engine, settings.worker_id, micros(settings.lease_duration), self.ids.token)
         kinds = self.registry.kinds
-        return Worker(crew, cycle, kinds, self.telemetry, self.wakeups, self.clock, lambda name: self.point(name))
+        return Worker(crew, cycle, kinds, self.telemetry, self.wakeups, lambda name: self.point(name))
 
     def stop_run(self, run_id: str) -> None:
         """Tell the executors of a canceled run that run here to stop."""
         for crew in list(self.crews):
             crew.stop_run(run_id)
 
-    def abandon(self) -> None:
-        """Forget the workers as a kill would: nothing is settled, released or extended any more."""
+    def abandon(self, error: BaseException) -> None:
+        """Forget the workers as a kill would: nothing is settled, released or extended; their loops raise *error*."""
         self._inline = None
         for crew in list(self.crews):
+            crew.crash(error)
             for attempt in crew.attempts():
                 self.keeper.drop(attempt)
             self.crews.remove(crew)
+            self._abandoned.append(crew)
 
     def forget(self, worker: Worker) -> None:
         """Close a worker's crew."""
@@ -259,7 +261,7 @@ class Parts:
         if self._closed:
             return
         self._closed = True
-        for crew in list(self.crews):
+        for crew in [*self.crews, *self._abandoned]:
             crew.close()
         self.remote.close()
         self.keeper.close()

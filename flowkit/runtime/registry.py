@@ -69,7 +69,7 @@ class Registry:
     """The executors and packages of one Runtime, by kind and by name."""
 
     def __init__(self, codec: Codec, remote: Callable[[str], RemoteKind | None] | None = None) -> None:
-        self._codec = codec
+        self.codec = codec
         self._remote = remote
         self._executors: dict[str, Executable] = {}
         self._packages: dict[str, PackageDef] = {}
@@ -108,7 +108,7 @@ class Registry:
         before = self._executors.get(definition.kind)
         if before is not None and not _same(before.definition.function, definition.function):
             raise DuplicateExecutor(definition.kind, before.definition.place, definition.place)
-        self._executors[definition.kind] = executable(definition, self._codec)
+        self._executors[definition.kind] = executable(definition, self.codec)
         self._kinds = frozenset(self._executors)
         return [definition]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -105,8 +106,7 @@ def _name_problem(definition: ExecutorDef) -> str | None:
     module, qualname = definition.module, definition.qualname
     if "<" in qualname:  # <locals>, <lambda>
         return f"{qualname} has no name that can be imported"
-    main = sys.modules.get("__main__")
-    if module == "__main__" and definition.pool == PROCESS and not hasattr(main, "__file__"):
+    if module == "__main__" and definition.pool == PROCESS and not _main_is_a_file():
         return "the main module is no file that a process could import"
     try:
         found = find_definition(module, qualname, definition.kind)
@@ -115,6 +115,11 @@ def _name_problem(definition: ExecutorDef) -> str | None:
     if (found.module, found.qualname) != (module, qualname):
         return f"{module}:{qualname} is {found.module}:{found.qualname}"
     return None
+
+
+def _main_is_a_file() -> bool:
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or os.path.isfile(getattr(main, "__file__", None) or "")
 
 
 class ProcessRunner:

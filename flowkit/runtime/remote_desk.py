@@ -77,12 +77,12 @@ class Desk:
         return tuple(_known(definition) for definition in self._registry.executors.values())
 
     def report(self, attempt: Attempt, body: bytes) -> Settlement:
-        """Return the settlement of an attempt that ended by itself.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is no report.
-        """
-        report, now = unpack(body, Report), self._services.now()
+        """Return the settlement of an attempt that ended by itself."""
+        try:
+            report = unpack(body, Report)
+        except Exception as error:  # of another version's child, perhaps
+            return self.lost(attempt, f"its report cannot be read: {type(error).__name__}: {error}")
+        now = self._services.now()
         if report.progress is not None:
             attempt.progress = report.progress
         outcome = report.outcome

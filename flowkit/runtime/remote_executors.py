@@ -50,11 +50,10 @@ class ExecutorRunner:
 
     def _ended(self, attempt: Attempt, future: Future[bytes]) -> Settlement:
         try:
-            return self._desk.report(attempt, future.result())
+            body = future.result()
         except BaseException as error:  # CancelledError is one
-            if attempt.stop_reason is not None:
-                return self._desk.stopped(attempt)
-            return self._lost(attempt, error)
+            return self._lost(attempt, error) if attempt.stop_reason is None else self._desk.stopped(attempt)
+        return self._desk.report(attempt, body)
 
     def _lost(self, attempt: Attempt, error: BaseException) -> Settlement:
         return self._desk.lost(attempt, f"pool {self._name!r} lost the attempt: {type(error).__name__}: {error}")

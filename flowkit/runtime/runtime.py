@@ -188,7 +188,7 @@ class Runtime(Reads, Operators):
         return self._run
 
     def _run(self, package: Any, input: Any = None, **options: Any) -> RunHandle[Any]:
-        self._lifecycle.refuse_event_loop("run")
+        self._lifecycle.refuse_here("run")
         handle = self._start_run(package, input, **options)
         self._lifecycle.run_to_end(handle.id)
         return handle

@@ -33,6 +33,28 @@ def seconds(field: str, value: Any, *, low: float, high: float) -> float:
     return float(number)
 
 
+def checked_timeout(call: str, value: Any) -> float | None:
+    """Return how many seconds a call may wait, None for as long as it takes; a negative time is over at once.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value):
+        return value
+    raise ConfigError(f"{call}: timeout: expected None or a number of seconds, got {value!r}")
+
+
+def checked_cycles(call: str, value: Any) -> int | None:
+    """Return how many cycles to make at most, None for no limit.
+
+    Raises:
+        ConfigError: it is no int from 1.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ConfigError(f"{call}: max_cycles: expected None or an int >= 1, got {value!r}")
+
+
 @attrs.frozen
 class Settings:
     """What a Runtime was told, in the form that its parts use; durations in seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -27,6 +27,7 @@ from flowkit.model.plan import Output, Plan
 from flowkit.runtime.registry import Registry
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
+from flowkit.store.graph_rows import GraphRows
 from flowkit.store.runs import NewRun
 from flowkit.store.tally import Tally
 
@@ -47,6 +48,10 @@ class Wish:
     metadata: Mapping[str, Any]
 
 
+Described = tuple[NewRun, Plan]
+"""A run as its entrypoint described it, not stored yet."""
+
+
 @attrs.frozen
 class Started:
     """A run that was started, or was there already."""
@@ -60,11 +65,19 @@ class Started:
 class Starter:
     """Starts runs of registered packages."""
 
-    def __init__(self, engine: Engine, registry: Registry, codec: Codec, ids: IdSource) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry,
+        codec: Codec,
+        ids: IdSource,
+        listening: Callable[[], bool],
+    ) -> None:
         self._engine = engine
         self._registry = registry
         self._codec = codec
         self._ids = ids
+        self._listening = listening
 
     def start(self, wishes: Sequence[Wish]) -> tuple[list[Started], list[Event]]:
         """Start all that is wished for, in one transaction.
@@ -74,14 +87,25 @@ class Starter:
             RunConflict: a run of that id is there with other content; nothing was changed.
         """
         prepared = [self._prepare(wish) for wish in wishes]
-        started: list[Started] = []
-        events: list[Event] = []
         with self._engine.write() as tx:
-            tally = Tally(tx.now())
-            for wish, new, plan in prepared:
-                started.append(self._store(tx, wish, new, plan, tally))
+            tally = Tally(tx.now(), listening=self._listening())
+            started = [self._there(tx, wish) for wish in wishes]
+            missing = [place for place, found in enumerate(started) if found is None]
+            # One that was there when it was looked for may have been pruned since.
+            new = [prepared[place] or self._describe(wishes[place]) for place in missing]
+            self._store(tx, new, tally)
+            for place, (run, _) in zip(missing, new):
+                started[place] = Started(run.id, run.package, run.name, True)
             events = self._engine.history.close(tx, tally)
-        return started, events
+        return [found for found in started if found is not None], events
+
+    def _store(self, tx: Session, new: Sequence[Described], tally: Tally) -> None:
+        rows = GraphRows()
+        stored = self._engine.runs.insert(tx, [run for run, _ in new], tally.now)
+        for run, (_, plan) in zip(stored, new):
+            self._engine.graphs.add(tx, run, plan, tally, into=rows)
+            tally.tell("run_created", run.key, fields={"package": run.package, "steps": len(plan.steps)})
+        self._engine.graphs.write(tx, rows)
 
     def wish(
         self, package: Any, input: Any, run_id: str | None, name: str | None, metadata: Mapping[str, Any] | None
@@ -105,10 +129,10 @@ class Starter:
         else:
             value = self._codec.structure(input, signature.input_type, "input")
             body = self._codec.encode(value, signature.input_type, "input", INPUT_LIMIT)
-        if metadata is not None:
-            dumps(dict(metadata), "metadata", METADATA_LIMIT)
-        digest = hashlib.sha256(canonical(body)).digest()
-        return Wish(definition, value, body, digest, run_id, name, dict(metadata or {}))
+        dumps(_object(metadata or {}, "metadata"), "metadata", METADATA_LIMIT)
+        # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
+        body = canonical(body)
+        return Wish(definition, value, body, hashlib.sha256(body).digest(), run_id, name, dict(metadata or {}))
 
     def _definition(self, package: Any) -> PackageDef:
         known = self._registry.packages
@@ -136,54 +160,48 @@ class Starter:
             return f"another worker registered it from module {recorded.module!r}: add that to Runtime(modules=[...])"
         return ""
 
-    def _prepare(self, wish: Wish) -> tuple[Wish, NewRun | None, Plan | None]:
-        if wish.run_id is not None and self._is_there(wish.run_id):
-            return wish, None, None
-        run_id = wish.run_id or f"{wish.definition.name[:150]}-{self._ids.uuid7(self._engine.db.clock.now())}"
+    def _prepare(self, wish: Wish) -> Described | None:
+        if wish.run_id is not None:
+            with self._engine.read() as tx:
+                if self._there(tx, wish) is not None:
+                    return None
+        return self._describe(wish)
+
+    def _describe(self, wish: Wish) -> Described:
+        definition = wish.definition
+        run_id = wish.run_id or f"{definition.name[:150]}-{self._ids.uuid7(self._engine.db.clock.now())}"
         builder = RunBuilder(
             run_id=run_id,
-            package=wish.definition.name,
+            package=definition.name,
             registry=self._registry,
             encode=self._codec.encode,
-            default_queue=wish.definition.queue,
+            default_queue=definition.queue,
         )
-        signature = wish.definition.signature()
-        arguments = [builder] if signature.takes_context else []
+        arguments: list[Any] = [builder] if definition.signature().takes_context else []
         if wish.input is not DEFAULT:
             arguments.append(wish.input)
-        plan = builder.finish(wish.definition.entrypoint(*arguments))
-        metadata = dumps({**builder.metadata, **wish.metadata}, "run.metadata", METADATA_LIMIT)
+        plan = builder.finish(definition.entrypoint(*arguments))
+        described = _object(builder.metadata, "run.metadata")
+        metadata = dumps({**described, **wish.metadata}, "run.metadata", METADATA_LIMIT)
         name = wish.name if wish.name is not None else builder.name
         _check_names(None, name)
-        new = NewRun(
-            run_id, wish.definition.name, name, metadata.decode(), wish.body, wish.digest, output_text(plan.output)
-        )
-        return wish, new, plan
+        output = output_text(plan.output)
+        return NewRun(run_id, definition.name, name, metadata.decode(), wish.body, wish.digest, output), plan
 
-    def _is_there(self, run_id: str) -> bool:
-        with self._engine.read() as tx:
-            return self._engine.runs.find(tx, run_id) is not None
+    def _there(self, tx: Session, wish: Wish) -> Started | None:
+        """Return the run that a wish names, if it is there.
 
-    def _store(self, tx: Session, wish: Wish, new: NewRun | None, plan: Plan | None, tally: Tally) -> Started:
-        run_id = new.id if new is not None else wish.run_id or ""
-        found = self._engine.runs.find(tx, run_id)
-        if found is not None:
-            if found.package != wish.definition.name:
-                raise RunConflict(run_id, f"another package ({found.package!r})")
-            if found.input_sha256 != wish.digest:
-                raise RunConflict(run_id, "another input")
-            return Started(run_id, found.package, None, False)
-        if new is None or plan is None:
-            # It was there when it was looked for and has been pruned since.
-            _, new, plan = self._prepare(attrs.evolve(wish, run_id=None))
-            assert new is not None
-            assert plan is not None
-            new = attrs.evolve(new, id=run_id)
-        run = self._engine.runs.insert(tx, new, tally.now)
-        self._engine.graphs.add(tx, run, plan, tally)
-        fields: dict[str, Any] = {"package": new.package, "steps": len(plan.steps)}
-        tally.tell("run_created", run.key, fields=fields)
-        return Started(run_id, new.package, new.name, True)
+        Raises:
+            RunConflict: it is there with other content.
+        """
+        found = self._engine.runs.find(tx, wish.run_id) if wish.run_id is not None else None
+        if found is None:
+            return None
+        if found.package != wish.definition.name:
+            raise RunConflict(found.id, f"another package ({found.package!r})")
+        if found.input_sha256 != wish.digest:
+            raise RunConflict(found.id, "another input")
+        return Started(found.id, found.package, found.name, False)
 
 
 def output_text(output: Output | None) -> str | None:
@@ -193,6 +211,12 @@ def output_text(output: Output | None) -> str | None:
     if output.step_id is not None:
         return json.dumps({"id": output.step_id})
     return json.dumps({"spans": output.spans})
+
+
+def _object(metadata: Any, where: str) -> dict[str, Any]:
+    if isinstance(metadata, Mapping):
+        return dict(metadata)
+    raise InvalidInput(f"{where}: expected a dict, got {type(metadata).__name__}")
 
 
 def _check_names(run_id: str | None, name: str | None) -> None:

@@ -15,18 +15,55 @@ from flowkit.errors import (
     StepNotFound,
     WaitTimeout,
 )
-from flowkit.model.codec import Codec
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
 from flowkit.model.step import StepResult
 from flowkit.runtime.registry import Registry
+from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.store.engine import Engine
 
 WARN_AFTER = 5.0
 """Seconds of waiting after which it is said that no live worker serves what is waited for."""
+
+
+class Watch:
+    """One wait for a run: it is looked at whenever something may have happened, until it has ended.
+
+    Attributes:
+        left: seconds until it should be looked at again in any case.
+    """
+
+    def __init__(self, waiting: Waiting, run_id: str, timeout: float | None, poll: float, inside: bool) -> None:
+        self._waiting = waiting
+        self._run_id = run_id
+        self._timeout = timeout
+        self._poll = poll
+        self._inside = inside
+        self._started = waiting.clock.monotonic()
+        self._warned = False
+        self.left = poll
+
+    def look(self) -> Run | None:
+        """Return the run if it has ended.
+
+        Raises:
+            WaitTimeout: the time is over.
+            RunNotFound, InvalidTransition: it is not there, or not committed.
+        """
+        run = self._waiting.committed(self._run_id, inside=self._inside)
+        if run.is_ended:
+            return run
+        waited, timeout = self._waiting.clock.monotonic() - self._started, self._timeout
+        if timeout is not None and waited >= timeout:
+            raise WaitTimeout(f"run {self._run_id!r} is {run.status.value} after {timeout:g} s; it goes on")
+        if waited >= WARN_AFTER and not self._warned:
+            self._warned = True
+            self._waiting.warn_unserved(self._run_id)
+        self.left = self._poll if timeout is None else min(self._poll, timeout - waited)
+        return None
 
 
 class Waiting:
@@ -36,7 +73,6 @@ class Waiting:
         self,
         engine: Engine,
         registry: Registry,
-        codec: Codec,
         wakeups: Wakeups,
         telemetry: Telemetry,
         poll_interval: float,
@@ -44,14 +80,15 @@ class Waiting:
     ) -> None:
         self._engine = engine
         self._registry = registry
-        self._codec = codec
+        self._codec = registry.codec
         self._wakeups = wakeups
         self._telemetry = telemetry
         self._poll = poll_interval
         self._served = served
 
     @property
-    def _clock(self) -> Clock:
+    def clock(self) -> Clock:
+        """The engine's clock."""
         return self._engine.db.clock
 
     def get_run(self, run_id: str) -> Run:
@@ -66,9 +103,8 @@ class Waiting:
             raise RunNotFound(run_id)
         return run
 
-    def committed(self, run_id: str) -> Run:
-        """Return the run as others see it, whatever transaction this thread has open."""
-        inside = self._engine.db.joins_program()
+    def committed(self, run_id: str, *, inside: bool) -> Run:
+        """Return the run as others see it; *inside*: a transaction is open that may have started it."""
         with self._engine.db.outside() as tx:
             run = self._engine.views.run(tx, run_id)
         if run is None and inside:
@@ -78,26 +114,27 @@ class Waiting:
             raise RunNotFound(run_id)
         return run
 
+    def watch(self, run_id: str, timeout: float | None) -> Watch:
+        """Begin to wait.
+
+        Raises:
+            ConfigError: the timeout is no number.
+        """
+        return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, self._engine.db.joins_program())
+
     def wait_for(self, run_id: str, timeout: float | None) -> Run:
         """Block until the run has ended; woken by events, and by polling as the net."""
-        started = self._clock.monotonic()
-        warned = False
+        watch = self.watch(run_id, timeout)
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
-                run = self.committed(run_id)
-                if run.is_ended:
+                run = watch.look()
+                if run is not None:
                     return run
-                waited = self._clock.monotonic() - started
-                if timeout is not None and waited >= timeout:
-                    raise WaitTimeout(f"run {run_id!r} is {run.status.value} after {timeout:g} s; it goes on")
-                if waited >= WARN_AFTER and not warned:
-                    warned = True
-                    self._warn_unserved(run_id)
-                left = self._poll if timeout is None else min(self._poll, timeout - waited)
-                self._clock.wait(signal, left)
+                self.clock.wait(signal, watch.left)
 
-    def _warn_unserved(self, run_id: str) -> None:
+    def warn_unserved(self, run_id: str) -> None:
+        """Say in the log if no live worker serves what a run waits for."""
         with self._engine.db.outside() as tx:
             run = self._engine.runs.find(tx, run_id)
             waiting = self._engine.lanes.waiting_kinds(tx, run.key) if run is not None else set()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 import attrs
 
-from flowkit.clock import SECOND, Clock, Micros
+from flowkit.clock import SECOND, Micros
 from flowkit.errors import StoreError
 from flowkit.model.events import Event
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
@@ -62,7 +62,6 @@ class Worker:
         kinds: Callable[[], Collection[str]],
         telemetry: Telemetry,
         wakeups: Wakeups,
-        clock: Clock,
         point: Callable[[str], None],
     ) -> None:
         self.crew = crew
@@ -70,7 +69,7 @@ class Worker:
         self._kinds = kinds
         self._telemetry = telemetry
         self._wakeups = wakeups
-        self._clock = clock
+        self._clock = crew.clock
         self._point = point
         self._kept: list[Settlement] = []
         self._idle_told = False
@@ -78,17 +77,25 @@ class Worker:
 
     def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
         """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
+        self._stand_still_if_crashed()
         self._kept += self.crew.collect()
         self._cycle.listening = self._telemetry.listening
         free = self.crew.free if slots is None else min(slots, self.crew.free)
-        self._point("before_commit")
+        settles = bool(self._kept)
+        if settles:
+            self._point("before_commit")
         turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), run, frozenset(skip)))
         self._kept = []
-        self._point("after_commit")
+        if settles:
+            self._point("after_commit")
         self._tell(turned)
         if turned.leased:
             self._point("after_lease")
         return turned
+
+    def _stand_still_if_crashed(self) -> None:
+        if self.crew.crashed is not None:
+            raise self.crew.crashed
 
     def _tell(self, turned: Turned) -> None:
         ended = [event.run_id for event in turned.events if event.name == "run_finished" and event.run_id]
@@ -111,6 +118,7 @@ class Worker:
                     self._wait_out(error)
 
     def _pass(self, poll_interval: float) -> None:
+        self._stand_still_if_crashed()
         if not (self.crew.has_mail or self._kept):
             due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds()))
             if not due:
@@ -145,6 +153,7 @@ class Worker:
         """Stop: let what is in flight end, for at most *grace* seconds, then give the rest back to the next worker."""
         until = self._clock.monotonic() + grace
         while self.crew.in_flight > self.crew.zombies or self.crew.has_mail or self._kept:
+            self._stand_still_if_crashed()
             left = until - self._clock.monotonic()
             if left <= 0:
                 self.crew.give_up()
@@ -186,6 +195,7 @@ class Worker:
         # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
         self.crew.launch_attempts([attempt])
         while not attempt.settled:
+            self._stand_still_if_crashed()
             self.crew.wake.wait(1.0)
             self.crew.wake.clear()
 

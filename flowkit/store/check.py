@@ -1,4 +1,4 @@
-"""Is this store sound? Asks every invariant and names what does not hold; the guard and the repair belong to it."""
+"""Asks of a store every invariant and names what does not hold; the guard and the repair belong to it."""
 
 from __future__ import annotations
 

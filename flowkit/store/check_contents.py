@@ -15,7 +15,7 @@ _PAGE = 16
 """How many bodies are in memory at once; each may have 8 MiB."""
 
 _BODIES = {
-    "input of run": "SELECT key, id, input, input_sha256 FROM runs WHERE key > ?",
+    "input of run": "SELECT key, id, body, input_sha256 FROM runs JOIN run_inputs ON run = key WHERE key > ?",
     "input of step": "SELECT step, step, input, sha256 FROM specs WHERE step > ?",
     "result of step": "SELECT step, step, body, sha256 FROM results WHERE body IS NOT NULL AND step > ?",
     "record": "SELECT key, key, body, sha256 FROM records WHERE key > ?",

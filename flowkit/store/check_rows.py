@@ -97,6 +97,7 @@ WHERE s.status = 'canceled' AND s.reason <> 'run' AND (n.dead = 0 OR t.key IS NU
 
 _NO_RESULT = f"""{_STEP} LEFT JOIN results r
 ON r.step = s.key AND r.generation = s.generation AND r.attempt = s.attempt AND r.epoch = s.epoch
+AND r.ended_at = s.ended_at
 WHERE s.status = 'succeeded' AND r.step IS NULL"""
 
 _NO_SUCCESS = """SELECT r.step, s.status FROM results r LEFT JOIN steps s ON s.key = r.step

@@ -28,9 +28,6 @@ class Dialect(Protocol):
     def batch(self, name: str, *columns: str) -> Any:
         """Return a table ``b`` with these columns from parameter *name*: a JSON array of arrays."""
 
-    def json_field(self, column: Any, path: str) -> Any:
-        """Return the JSON text of one top-level field of a JSON text column; *path* names the parameter."""
-
 
 class SQLiteDialect:
     """SQLite: one writer at a time, so no row locks; lists and batches arrive as one JSON parameter."""
@@ -63,7 +60,3 @@ class SQLiteDialect:
             for place, column in enumerate(columns)
         ]
         return peewee.Select([peewee.fn.json_each(param(name))], picked).alias("b")
-
-    def json_field(self, column: Any, path: str) -> Any:
-        """Return one top-level field of a JSON text column, as JSON text."""
-        return peewee.Expression(column, "->", param(path))

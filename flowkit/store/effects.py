@@ -13,6 +13,7 @@ from flowkit.clock import Micros
 from flowkit.model.outcome import Succeeded
 from flowkit.model.outputs import Progress
 from flowkit.model.step import Settlement
+from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -27,6 +28,7 @@ class Effects:
     def __init__(self, db: Database, tables: Tables) -> None:
         self.db = db
         self._t = tables
+        self._counters = Counters(db, tables)
 
     @statement
     def _result(self) -> Any:
@@ -37,7 +39,7 @@ class Effects:
     @statement
     def _record(self) -> Any:
         rec = self._t.records
-        names = ("step", "epoch", "collection", "name", "body", "sha256", "created_at")
+        names = ("key", "step", "epoch", "collection", "name", "body", "sha256", "created_at")
         insert = insert_into(rec, names)
         kept = [rec.epoch, rec.body, rec.sha256, rec.created_at]
         return insert.on_conflict(conflict_target=[rec.step, rec.collection, rec.name], preserve=kept)
@@ -46,7 +48,7 @@ class Effects:
     def _artifact(self) -> Any:
         art = self._t.artifacts
         names = ("step", "run", "epoch", "created_at", "id", "name", "kind", "content_type", "size", "sha256", "body")
-        insert = insert_into(art, (*names, "metadata"))
+        insert = insert_into(art, (*names, "metadata", "place"))
         kept = [art.name, art.kind, art.content_type, art.size, art.sha256, art.body, art.metadata]
         return insert.on_conflict(conflict_target=[art.step, art.id], preserve=kept)
 
@@ -70,7 +72,10 @@ class Effects:
     def write(self, tx: Session, items: Sequence[Written]) -> None:
         """Write all that these successful settlements leave."""
         tx.many(self._result, [_result_row(*item) for item in items])
-        tx.many(self._record, [row for item in items for row in _record_rows(*item)])
+        records = [row for item in items for row in _record_rows(*item)]
+        if records:
+            first = self._counters.take(tx, "record", len(records))
+            tx.many(self._record, [(key, *row) for key, row in enumerate(records, start=first)])
         tx.many(self._artifact, [row for item in items for row in _artifact_rows(*item)])
         told = [(item[0].leased.key, item[0].progress) for item in items]
         self.progress(tx, [(key, progress) for key, progress in told if progress is not None])
@@ -102,5 +107,6 @@ def _artifact_rows(settlement: Settlement, ended_at: Micros, _: str | None) -> l
     assert isinstance(outcome, Succeeded)
     owner = (leased.key, leased.run_key, leased.lease.epoch, ended_at)
     return [
-        (*owner, a.id, a.name, a.kind, a.content_type, a.size, a.sha256, a.body, a.metadata) for a in outcome.artifacts
+        (*owner, a.id, a.name, a.kind, a.content_type, a.size, a.sha256, a.body, a.metadata, place)
+        for place, a in enumerate(outcome.artifacts)
     ]

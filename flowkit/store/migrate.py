@@ -39,7 +39,7 @@ def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, S
     if found == 0:
         for statement in creation(tables):
             session.script(statement)
-        for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0)):
+        for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0), ("run", 0), ("record", 0)):
             session.script(f"INSERT INTO meta (key, number) VALUES ('{key}', {number})")
         return version
     steps[found + 1](session)

@@ -20,7 +20,8 @@ from flowkit.model.step import Settlement
 from flowkit.store.closing import Closing, Verdict
 from flowkit.store.database import Database, Session
 from flowkit.store.effects import Effects
-from flowkit.store.graphs import EmitConflict, Graphs, Parent
+from flowkit.store.graph_rows import Parent
+from flowkit.store.graphs import EmitConflict, Graphs
 from flowkit.store.keys import place_of
 from flowkit.store.propagate import Propagation
 from flowkit.store.runs import Runs, StoredRun

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from peewee import Case, fn
+from peewee import Case
 
 from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
+from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -31,6 +33,7 @@ class StoredRun:
     edges: int
     generation: int
     input_sha256: bytes
+    name: str | None
 
 
 @attrs.frozen
@@ -61,10 +64,12 @@ class Runs:
     def __init__(self, db: Database, tables: Tables) -> None:
         self.db = db
         self._t = tables
+        self._counters = Counters(db, tables)
 
     def _select(self) -> Any:
         r = self._t.runs
-        return r.select(r.key, r.id, r.package, r.status, r.nodes, r.steps, r.edges, r.generation, r.input_sha256)
+        counts = (r.nodes, r.steps, r.edges, r.generation)
+        return r.select(r.key, r.id, r.package, r.status, *counts, r.input_sha256, r.name)
 
     @statement
     def _by_id(self) -> Any:
@@ -75,16 +80,16 @@ class Runs:
         return self._select().where(self._t.runs.key.in_(self.db.dialect.keys("keys")))
 
     @statement
-    def _next_key(self) -> Any:
-        return self._t.runs.select(fn.COALESCE(fn.MAX(self._t.runs.key), 0) + 1)
-
-    @statement
     def _insert(self) -> Any:
         r = self._t.runs
-        names = ("key", "id", "package", "name", "metadata", "input", "input_sha256", "output")
+        names = ("key", "id", "package", "name", "metadata", "input_sha256", "output")
         zero = ("nodes", "steps", "open_steps", "failed_steps", "canceled_by_run", "edges", "events", "generation")
         times = ("created_at", "updated_at")
         return insert_into(r, (*names, *times), **dict.fromkeys(zero, 0), status="pending")
+
+    @statement
+    def _insert_input(self) -> Any:
+        return insert_into(self._t.run_inputs, ("run", "body"))
 
     @statement
     def _apply(self) -> Any:
@@ -157,12 +162,19 @@ class Runs:
         """Return how these runs stand; a pruned one is missing."""
         return {row[0]: _stored(row) for row in tx.rows(self._by_key, keys=json.dumps(keys))}
 
-    def insert(self, tx: Session, new: NewRun, now: Micros) -> StoredRun:
-        """Store a run without steps; they are added in the same transaction."""
-        row = tx.row(self._next_key)
-        key = int(row[0]) if row else 1
-        tx.run(self._insert, key=key, created_at=now, updated_at=now, **attrs.asdict(new))
-        return StoredRun(key, new.id, new.package, RunStatus.PENDING, 0, 0, 0, 0, new.input_sha256)
+    def insert(self, tx: Session, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
+        """Store runs without steps; those are added in the same transaction."""
+        first = self._counters.take(tx, "run", len(new))
+        rows = [
+            (key, run.id, run.package, run.name, run.metadata, run.input_sha256, run.output, now, now)
+            for key, run in enumerate(new, start=first)
+        ]
+        tx.many(self._insert, rows)
+        tx.many(self._insert_input, [(key, run.input) for key, run in enumerate(new, start=first)])
+        return [
+            StoredRun(key, run.id, run.package, RunStatus.PENDING, 0, 0, 0, 0, run.input_sha256, run.name)
+            for key, run in enumerate(new, start=first)
+        ]
 
     def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
         """Make a run canceling; False if it was not pending or running any more."""

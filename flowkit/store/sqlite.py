@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 from flowkit.errors import (
@@ -23,6 +21,7 @@ from flowkit.store.dialect import SQLiteDialect
 Durability = Literal["disk", "process"]
 BUSY_SECONDS = 30.0
 OLDEST = (3, 35, 0)
+_WAL_TRIES = 100
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ceph", "glusterfs", "lustre"})
 
 
@@ -80,7 +79,7 @@ class SQLiteConnector:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         if not self.single:
-            _until_free(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+            _use_wal(connection)
         for pragma in (f"synchronous = {self._synchronous}", "foreign_keys = ON", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -106,17 +105,18 @@ def translate(error: BaseException, path: str) -> StoreError | None:
     return None
 
 
-def _until_free(attempt: Callable[[], Any]) -> None:
-    # Switching to WAL is refused at once, without the busy handler, while another process is switching too.
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Switching to WAL is refused at once, whatever the timeout, while another process is switching too. Waiting to
+    # write does heed the timeout, so that is how to wait.
+    for _ in range(_WAL_TRIES):
         try:
-            attempt()
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if "locked" not in str(error):
                 raise
-            time.sleep(0.005)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
 
 def _file_system(directory: Path) -> str | None:

@@ -21,6 +21,7 @@ class Tables:
 
     meta: Any
     runs: Any
+    run_inputs: Any
     lanes: Any
     queues: Any
     steps: Any
@@ -149,7 +150,6 @@ def _work_tables(table: Any) -> dict[str, Any]:
             "name": TextField(null=True),
             "status": TextField(),
             "metadata": TextField(),
-            "input": BlobField(),
             "input_sha256": BlobField(),
             "output": TextField(null=True),
             "generation": IntegerField(),
@@ -176,17 +176,19 @@ def _work_tables(table: Any) -> dict[str, Any]:
     steps = _steps_table(table, runs)
     return {
         "runs": runs,
+        # Every cycle updates the run's row, so its input, which may be large, lies beside it.
+        "run_inputs": table("run_inputs", {"run": _run_key(runs, primary_key=True), "body": BlobField()}),
         "steps": steps,
         "specs": table(
             "specs",
             {
                 "step": peewee.ForeignKeyField(steps, primary_key=True, column_name="step", on_delete="CASCADE"),
-                "input": BlobField(),
-                "sha256": BlobField(),
                 "retry": TextField(null=True),
                 "timeout": BigIntegerField(null=True),
                 "bindings": TextField(null=True),
                 "metadata": TextField(null=True),
+                "sha256": BlobField(),
+                "input": BlobField(),
             },
         ),
         "deps": table(
@@ -211,12 +213,16 @@ def _work_tables(table: Any) -> dict[str, Any]:
     }
 
 
+def _run_key(runs: Any, **options: Any) -> Any:
+    return peewee.ForeignKeyField(runs, column_name="run", on_delete="CASCADE", **options)
+
+
 def _steps_table(table: Any, runs: Any) -> Any:
     steps = table(
         "steps",
         {
             "key": BigIntegerField(primary_key=True),
-            "run": peewee.ForeignKeyField(runs, column_name="run", index=False, on_delete="CASCADE"),
+            "run": _run_key(runs, index=False),
             "id": TextField(),
             "lane": IntegerField(),
             "status": TextField(),

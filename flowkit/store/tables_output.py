@@ -81,6 +81,7 @@ def output_tables(table: Any, steps: Any) -> dict[str, Any]:
                 "body": BlobField(null=True),
                 "metadata": TextField(null=True),
                 "created_at": BigIntegerField(),
+                "place": IntegerField(),
             },
             primary_key=peewee.CompositeKey("step", "id"),
             indexes=((("run", "id"), False),),

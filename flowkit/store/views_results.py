@@ -67,7 +67,7 @@ class ResultViews(StepViews):
 
     def _select_refs(self) -> Any:
         art = self._t.artifacts
-        return art.select(*ref_columns(art)).order_by(art.step, art.id)
+        return art.select(*ref_columns(art)).order_by(art.step, art.place)
 
     @statement
     def _refs_of_run(self) -> Any:

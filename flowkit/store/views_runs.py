@@ -62,8 +62,9 @@ class RunViews:
 
     @statement
     def _run(self) -> Any:
-        r = self._t.runs
-        return r.select(r.input, *run_columns(r)).where(r.id == param("id"))
+        r, inputs = self._t.runs, self._t.run_inputs
+        query = r.select(inputs.body, *run_columns(r)).join(inputs, on=(inputs.run == r.key))
+        return query.where(r.id == param("id"))
 
     @statement
     def _run_key(self) -> Any:

@@ -23,7 +23,10 @@ class Crash:
     def at(self, point: Point, *, after: int = 0) -> None:
         """Crash at *point* the next time it is passed, or after passing it *after* times.
 
-        What the worker held is abandoned: nothing is settled or released, leases run out by themselves.
+        ``after_lease``: steps are leased, nothing of them was called. ``before_commit``, ``after_commit``: attempts
+        have ended, their outcomes are not stored yet, or just were. ``during_heartbeat``: leases are to be extended.
+        What the worker held is abandoned: nothing is settled or released, leases run out by themselves. Who drives
+        the worker (``run_once``, ``drain``, the end of ``workers()``...) raises ``WorkerCrashed``.
 
         Raises:
             ValueError: there is no such point.
@@ -36,12 +39,13 @@ class Crash:
             nonlocal left
             if passed == point:
                 if left == 0:
-                    self._abandon()
+                    self._abandon(point)
                 left -= 1
 
         self._parts.point = pass_point
 
-    def _abandon(self) -> None:
+    def _abandon(self, point: str) -> None:
         self._parts.point = nowhere
-        self._parts.abandon()
-        raise WorkerCrashed("the worker was abandoned here, as a kill would")
+        crashed = WorkerCrashed(f"the worker was abandoned at {point!r}, as by a kill")
+        self._parts.abandon(crashed)
+        raise crashed

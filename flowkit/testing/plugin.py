@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures for testing one's own workflows. Nothing of the store is imported at collection."""
+"""The pytest plugin: fixtures for testing one's own workflows; nothing of the store is imported at collection."""
 
 from __future__ import annotations
 

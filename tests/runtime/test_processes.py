@@ -70,6 +70,14 @@ def pool() -> Iterator[ProcessPool]:
     made.close(kill=True)
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[ProcessPool]:
+    """A pool for tests that leave its process alive, so that not each of them waits for one to start."""
+    made = ProcessPool(1)
+    yield made
+    made.close(kill=True)
+
+
 @pytest.fixture
 def two() -> Iterator[ProcessPool]:
     made = ProcessPool(2)
@@ -95,12 +103,12 @@ class Fifo:
         assert self._gone.result(LONG) == b""
 
 
-def test_a_task_returns_what_its_function_returned(pool: ProcessPool) -> None:
-    assert run(pool, "echo", b"hello") == Returned(b"hello")
+def test_a_task_returns_what_its_function_returned(lasting: ProcessPool) -> None:
+    assert run(lasting, "echo", b"hello") == Returned(b"hello")
 
 
-def test_a_task_runs_in_another_process_which_is_used_again(pool: ProcessPool) -> None:
-    first, second = run(pool, "pid"), run(pool, "pid")
+def test_a_task_runs_in_another_process_which_is_used_again(lasting: ProcessPool) -> None:
+    first, second = run(lasting, "pid"), run(lasting, "pid")
 
     assert first == second
     assert first != Returned(str(os.getpid()).encode())
@@ -114,21 +122,21 @@ def test_no_process_is_started_before_the_first_task() -> None:
     pool.close()
 
 
-def test_a_task_talks_in_order_and_gets_its_answers(pool: ProcessPool) -> None:
-    job = start(pool, "converse", answer=b"forty-two")
+def test_a_task_talks_in_order_and_gets_its_answers(lasting: ProcessPool) -> None:
+    job = start(lasting, "converse", answer=b"forty-two")
 
     assert job.end() == Returned(b"forty-two")
     assert [job.hear(), job.hear(), job.hear()] == [b"first", b"second", b"third"]
 
 
-def test_an_ask_that_is_not_answered_gets_no_bytes(pool: ProcessPool) -> None:
-    assert run(pool, "converse", answer=None) == Returned(b"")
+def test_an_ask_that_is_not_answered_gets_no_bytes(lasting: ProcessPool) -> None:
+    assert run(lasting, "converse", answer=None) == Returned(b"")
 
 
-def test_any_thread_of_a_task_may_ask_and_gets_its_own_answer(pool: ProcessPool) -> None:
+def test_any_thread_of_a_task_may_ask_and_gets_its_own_answer(lasting: ProcessPool) -> None:
     ended: Future[Finished] = Future()
 
-    pool.submit(b"", "tests.runtime.process_tasks:converse_from_threads", lambda m: m[:1], ended.set_result)
+    lasting.submit(b"", "tests.runtime.process_tasks:converse_from_threads", lambda m: m[:1], ended.set_result)
 
     assert ended.result(LONG) == Returned(b",".join(n for n in (b"0", b"1", b"2", b"3") for _ in range(20)))
 
@@ -147,19 +155,19 @@ def test_as_many_tasks_run_at_once_as_the_pool_is_large(two: ProcessPool) -> Non
     assert [future.result(LONG) for future in ended] == [Returned(b"met"), Returned(b"met")]
 
 
-def test_tasks_wait_their_turn_first_come_first_served(pool: ProcessPool) -> None:
+def test_tasks_wait_their_turn_first_come_first_served(lasting: ProcessPool) -> None:
     order: queue.Queue[Finished] = queue.Queue()
     for n in range(20):
-        pool.submit(str(n).encode(), "tests.runtime.process_tasks:echo", lambda _: None, order.put)
+        lasting.submit(str(n).encode(), "tests.runtime.process_tasks:echo", lambda _: None, order.put)
 
     assert [order.get(timeout=LONG) for _ in range(20)] == [Returned(str(n).encode()) for n in range(20)]
 
 
-def test_large_things_pass_in_every_direction(pool: ProcessPool) -> None:
+def test_large_things_pass_in_every_direction(lasting: ProcessPool) -> None:
     large = os.urandom(MIB) * 24
 
-    assert run(pool, "echo", large) == Returned(large)
-    assert run(pool, "converse", answer=large) == Returned(large)
+    assert run(lasting, "echo", large) == Returned(large)
+    assert run(lasting, "converse", answer=large) == Returned(large)
 
 
 def test_a_process_that_does_not_read_holds_up_no_other(two: ProcessPool) -> None:
@@ -216,13 +224,13 @@ def test_a_task_killed_while_it_waits_ends_without_waiting(pool: ProcessPool) ->
     assert not busy.ended.done()
 
 
-def test_a_kill_after_the_end_changes_nothing(pool: ProcessPool) -> None:
-    job = start(pool, "pid")
+def test_a_kill_after_the_end_changes_nothing(lasting: ProcessPool) -> None:
+    job = start(lasting, "pid")
     first = job.end()
 
     job.ticket.kill()
 
-    assert run(pool, "pid") == first
+    assert run(lasting, "pid") == first
     assert job.endings == [first]
 
 
@@ -235,6 +243,16 @@ def test_a_kill_at_any_moment_ends_a_task_exactly_once(two: ProcessPool) -> None
     assert set(endings) <= {Returned(b"x"), Killed()}
     assert run(two, "echo", b"alive") == Returned(b"alive")
     assert [len(job.endings) for job in jobs] == [1] * 60
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 12, 3))
+def test_a_kill_while_the_process_starts_is_not_forgotten(pool: ProcessPool, milliseconds: int) -> None:
+    job = start(pool, "spin")
+    threading.Event().wait(milliseconds / 1000)
+
+    job.ticket.kill()
+
+    assert job.end() == Killed()
 
 
 def test_a_process_that_exits_is_told_with_its_code(pool: ProcessPool) -> None:
@@ -268,19 +286,19 @@ def test_a_program_that_a_dead_process_left_behind_hides_nothing_and_is_ended(po
         ("not_there", "not_there"),
     ],
 )
-def test_a_task_that_fails_tells_why_and_its_process_goes_on(pool: ProcessPool, name: str, told: str) -> None:
-    before = run(pool, "pid")
+def test_a_task_that_fails_tells_why_and_its_process_goes_on(lasting: ProcessPool, name: str, told: str) -> None:
+    before = run(lasting, "pid")
 
-    failed = run(pool, name)
+    failed = run(lasting, name)
 
     assert isinstance(failed, Raised)
     assert told in failed.text
-    assert run(pool, "pid") == before
+    assert run(lasting, "pid") == before
 
 
-def test_a_module_that_is_not_there_is_told(pool: ProcessPool) -> None:
+def test_a_module_that_is_not_there_is_told(lasting: ProcessPool) -> None:
     ended: Future[Finished] = Future()
-    pool.submit(b"", "no.such.module:function", lambda _: None, ended.set_result)
+    lasting.submit(b"", "no.such.module:function", lambda _: None, ended.set_result)
 
     failed = ended.result(LONG)
     assert isinstance(failed, Raised)
@@ -288,7 +306,7 @@ def test_a_module_that_is_not_there_is_told(pool: ProcessPool) -> None:
 
 
 def test_a_process_that_died_while_idle_costs_no_task(pool: ProcessPool) -> None:
-    for _ in range(10):
+    for _ in range(3):
         idle = run(pool, "pid")
         assert isinstance(idle, Returned)
         os.kill(int(idle.body), signal.SIGKILL)
@@ -311,7 +329,7 @@ def test_a_callback_that_fails_on_a_message_ends_its_task_alone(pool: ProcessPoo
 
 
 def test_a_callback_that_fails_at_the_end_is_reported_as_any_threads_failure(
-    pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+    lasting: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: queue.Queue[object] = queue.Queue()
     monkeypatch.setattr(threading, "excepthook", lambda failure: reported.put(failure.exc_value))
@@ -319,10 +337,10 @@ def test_a_callback_that_fails_at_the_end_is_reported_as_any_threads_failure(
     def on_done(ending: Finished) -> None:
         raise LookupError("nobody listens")
 
-    pool.submit(b"", "tests.runtime.process_tasks:echo", lambda _: None, on_done)
+    lasting.submit(b"", "tests.runtime.process_tasks:echo", lambda _: None, on_done)
 
     assert str(reported.get(timeout=LONG)) == "nobody listens"
-    assert run(pool, "echo", b"next") == Returned(b"next")
+    assert run(lasting, "echo", b"next") == Returned(b"next")
 
 
 def test_callbacks_come_on_one_thread_that_is_not_the_submitters(two: ProcessPool) -> None:
@@ -339,7 +357,7 @@ def test_callbacks_come_on_one_thread_that_is_not_the_submitters(two: ProcessPoo
     assert threading.current_thread() not in seen
 
 
-def test_an_interrupt_is_left_to_the_parent(pool: ProcessPool) -> None:
+def test_an_interrupt_is_left_to_the_parent(lasting: ProcessPool) -> None:
     ended: Future[Finished] = Future()
     running: queue.Queue[bytes] = queue.Queue()
     interrupted = threading.Event()
@@ -348,9 +366,9 @@ def test_an_interrupt_is_left_to_the_parent(pool: ProcessPool) -> None:
         running.put(message)
         return b"stop" if interrupted.is_set() else None
 
-    child = run(pool, "pid")
+    child = run(lasting, "pid")
     assert isinstance(child, Returned)
-    pool.submit(b"", "tests.runtime.process_tasks:spin_until_told", on_message, ended.set_result)
+    lasting.submit(b"", "tests.runtime.process_tasks:spin_until_told", on_message, ended.set_result)
     running.get(timeout=LONG)
     os.kill(int(child.body), signal.SIGINT)
     interrupted.set()
@@ -358,13 +376,13 @@ def test_an_interrupt_is_left_to_the_parent(pool: ProcessPool) -> None:
     assert ended.result(LONG) == Returned(b"stopped")
 
 
-def test_a_task_may_start_processes_of_its_own(pool: ProcessPool) -> None:
-    assert run(pool, "use_a_process_of_its_own", b"loud") == Returned(b"LOUD")
+def test_a_task_may_start_processes_of_its_own(lasting: ProcessPool) -> None:
+    assert run(lasting, "use_a_process_of_its_own", b"loud") == Returned(b"LOUD")
 
 
-def test_a_channel_does_not_outlive_its_task(pool: ProcessPool) -> None:
-    run(pool, "keep_the_channel")
-    late = start(pool, "use_the_kept_channel")
+def test_a_channel_does_not_outlive_its_task(lasting: ProcessPool) -> None:
+    run(lasting, "keep_the_channel")
+    late = start(lasting, "use_the_kept_channel")
 
     assert late.end() == Returned(b"the task has ended, so its channel is closed")
     assert late.said.empty()
@@ -454,14 +472,14 @@ def test_a_program_that_ends_without_closing_the_pool_ends_its_children_first(fi
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_has_processes_of_its_own(pool: ProcessPool) -> None:
-    before = run(pool, "pid")
-    child = multiprocessing.get_context("fork").Process(target=expect_another_process, args=(pool, before))
+def test_a_forked_child_has_processes_of_its_own(lasting: ProcessPool) -> None:
+    before = run(lasting, "pid")
+    child = multiprocessing.get_context("fork").Process(target=expect_another_process, args=(lasting, before))
     child.start()
     child.join(LONG)
 
     assert child.exitcode == 0
-    assert run(pool, "pid") == before
+    assert run(lasting, "pid") == before
 
 
 def expect_another_process(pool: ProcessPool, inherited: Finished) -> None:

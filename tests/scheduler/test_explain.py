@@ -218,7 +218,7 @@ def could_run(told: dict[str, Explanation]) -> set[str]:
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(STEPS, min_size=1, max_size=10),
-    st.fixed_dictionaries({queue: CONFIGS for queue in QUEUES}),
+    st.fixed_dictionaries(dict.fromkeys(QUEUES, CONFIGS)),
     st.sets(st.sampled_from(QUEUES), max_size=1),
     st.sampled_from([KINDS, ("work",)]),
     st.integers(0, 3),

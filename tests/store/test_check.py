@@ -79,7 +79,7 @@ DAMAGE = [
     ("I22", "UPDATE specs SET input = 'text'"),
     ("I22", "UPDATE records SET body = x'32'"),
     ("I22", "UPDATE artifacts SET body = x'32'"),
-    ("I22", "UPDATE runs SET input = x'32'"),
+    ("I22", "UPDATE run_inputs SET body = x'32'"),
     ("I23", "INSERT INTO deps SELECT w.key, t.key, 1 FROM steps w, steps t WHERE w.id = 'after' AND t.id = 'waits'"),
     ("I24", "UPDATE steps SET expires_at = started_at - 1 WHERE status = 'running'"),
     ("I24", "UPDATE runs SET updated_at = 'yesterday'"),

@@ -201,6 +201,25 @@ def test_a_dedup_key_holds_within_one_batch_and_when_the_first_one_is_dead(flow:
     assert steps_of(flow, run)["index"] == "canceled (dependency:page)"
 
 
+def test_of_a_step_that_is_declared_again_the_first_declaration_stands(flow: Flow) -> None:
+    run = flow.start(step("a"), step("b"))
+    first, second = flow.lease()
+    flow.settle(first, emits(step("page", dedup_key="url")))
+
+    flow.settle(second, emits(step("c"), step("page again", dedup_key="url"), after={"page again": ["c"]}))
+
+    assert steps_of(flow, run) == {"a": "succeeded", "b": "succeeded", "page": "ready", "c": "ready"}
+
+
+def test_a_dependency_that_is_declared_twice_is_one_and_a_required_one_if_either_is(flow: Flow) -> None:
+    twice = (Edge(1, 0), Edge(1, 0), Edge(2, 0, required=False), Edge(2, 0))
+    run = flow.start(Plan((step("a"), step("b"), step("c")), (), twice))
+
+    assert [column_of(flow, run, id, "deps_left") for id in "bc"] == [1, 1]
+    flow.do(failure())
+    assert [steps_of(flow, run)[id] for id in "bc"] == ["canceled (dependency:a)"] * 2
+
+
 def test_one_dedup_key_of_two_kinds_is_two_steps(flow: Flow) -> None:
     run = flow.start(step("a"))
 

@@ -189,6 +189,7 @@ def test_a_step_that_requires_two_dead_ones_comes_back_with_the_second(flow: Flo
 
     flow.retry_step(run, "a")
     assert steps_of(flow, run) == {"a": "ready", "b": "failed", "c": "canceled (dependency:b)"}
+    assert history_of(flow, run)[-1] == "step_repointed"
     flow.retry_step(run, "b")
     assert steps_of(flow, run) == {"a": "ready", "b": "ready", "c": "pending"}
 
@@ -203,6 +204,7 @@ def test_a_retry_brings_back_a_whole_chain_that_died_with_the_step(flow: Flow) -
     flow.retry_step(run, "a")
 
     assert steps_of(flow, run) == {"a": "ready", "b": "pending", "c": "pending", "d": "pending"}
+    assert "step_repointed" not in history_of(flow, run)
     assert flow.finish() == ["a", "b", "c", "d"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.store.clock import FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, failure, plan, record, step, success
 from tests.store.story import (
     attempts_of,
+    group,
     guarded,
     result_of,
     second_host,
@@ -251,6 +253,23 @@ def test_two_workers_never_get_one_step(flow: Flow, other: Flow) -> None:
     got = [leased.id for _ in range(5) for worker in (flow, other) for leased in worker.lease(1)]
 
     assert len(got) == len(set(got)) == 10
+
+
+def test_workers_that_write_at_the_same_time_attempt_each_step_once(flow: Flow, other: Flow) -> None:
+    run = flow.start(group([f"a[{n}]" for n in range(60)], [f"b[{n}]" for n in range(60)]))
+    done: list[str] = []
+
+    def work(worker: Flow) -> None:
+        while status_of(worker, run) is not RunStatus.SUCCEEDED:
+            leased = worker.lease(5)
+            inbox = [Settlement(one, success(), worker.clock.now()) for one in leased]
+            assert worker.turn(inbox, slots=0).verdicts == [Verdict.SETTLED] * len(inbox)
+            done.extend(one.id for one in leased)
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(work, (flow, other)))
+
+    assert len(done) == len(set(done)) == 120
 
 
 def test_an_attempt_of_a_run_that_is_gone_is_lost(flow: Flow) -> None:

@@ -125,7 +125,8 @@ class World:
             return Plan((*plan.steps[:-1], twin), plan.gates, plan.edges)
         if self.random.random() < 0.3:
             shared = step(f"d{self._names}", dedup_key=self.random.choice("pq"), kind="fetch")
-            return Plan((shared, *plan.steps[1:]), plan.gates, plan.edges)
+            place = self.random.randrange(len(plan.steps))
+            return Plan((*plan.steps[:place], shared, *plan.steps[place + 1 :]), plan.gates, plan.edges)
         return plan
 
     def _step_ids(self, run_id: str) -> list[str]:

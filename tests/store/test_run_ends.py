@@ -112,6 +112,16 @@ def test_one_retried_step_of_a_canceled_run_does_not_make_it_a_success(flow: Flo
     assert status_of(flow, run) is RunStatus.CANCELED
 
 
+def test_a_retried_step_of_a_canceled_run_that_fails_makes_it_failed(flow: Flow) -> None:
+    run = flow.start(step("a"), step("b"))
+    flow.cancel(run)
+    flow.retry_step(run, "a")
+
+    flow.do(failure())
+
+    assert status_of(flow, run) is RunStatus.FAILED
+
+
 def test_retrying_a_run_retries_all_that_is_dead_in_it(flow: Flow) -> None:
     run = flow.start(plan(*once("a", "b", "c", "d"), after={"b": ["a"], "d": ["b", "c"]}))
     flow.finish(failing("a"))

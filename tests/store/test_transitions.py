@@ -12,6 +12,7 @@ from flowkit.errors import GraphError
 from flowkit.model.outcome import Released
 from flowkit.model.plan import Edge, Plan
 from flowkit.model.states import RunStatus
+from flowkit.model.step import Settlement
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
 from tests.store.flow import LEASE_SECONDS, Flow, again, failure, plan, step, success
@@ -128,18 +129,12 @@ def test_a_lease_charges_an_attempt_and_raises_the_epoch(flow: Flow) -> None:
     assert flow.lease(worker="bob") == []
 
 
-def test_a_kind_that_a_worker_does_not_serve_is_left_alone(flow: Flow) -> None:
-    flow.start(step("a", kind="page"), step("b", kind="index"))
-
-    assert [leased.id for leased in flow.lease(kinds=["index"])] == ["b"]
-
-
-def test_a_step_of_lower_priority_number_goes_first_and_then_the_one_that_waits_longest(flow: Flow) -> None:
-    flow.start(step("late", priority=1), step("old"))
+def test_of_what_a_worker_serves_the_lowest_priority_number_goes_first_then_the_longest_waiting(flow: Flow) -> None:
+    flow.start(step("late", priority=1), step("old"), step("foreign", kind="unserved"))
     flow.clock.advance(1)
     flow.start(step("new"), step("urgent", priority=-1))
 
-    assert [leased.id for leased in flow.lease()] == ["urgent", "old", "new", "late"]
+    assert [leased.id for leased in flow.lease(kinds=["work"])] == ["urgent", "old", "new", "late"]
 
 
 # T5: extended
@@ -150,8 +145,10 @@ def test_an_extended_lease_lasts_from_now_on(flow: Flow) -> None:
     leased = flow.lease_one()
     flow.clock.advance(20)
 
+    stranger = attrs.evolve(leased, lease=attrs.evolve(leased.lease, token="somebody else's"))
     with flow.engine.write() as tx:
         assert flow.engine.leases.extend(tx, [leased], 30 * SECOND, tx.now()) == {leased.key: "running"}
+        assert flow.engine.leases.extend(tx, [stranger], 90 * SECOND, tx.now()) == {}
 
     assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == 30
 
@@ -190,6 +187,17 @@ def test_a_success_stores_its_result_once_and_ends_the_run(flow: Flow) -> None:
     assert steps_of(flow, run) == {"a": "succeeded"}
     assert result_of(flow, run, "a") == b'{"pages": 2}'
     assert status_of(flow, run) is RunStatus.SUCCEEDED
+
+
+def test_a_step_ended_when_its_attempt_did_and_not_when_that_was_written(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    leased = flow.lease_one()
+    ended_at = flow.clock.advance(3)
+    flow.clock.advance(2)
+
+    flow.turn([Settlement(leased, success(), ended_at)])
+
+    assert column_of(flow, run, "a", "ended_at") == ended_at
 
 
 @pytest.mark.parametrize("forged", [{"token": "somebody else's"}, {"epoch": 7}], ids=str)

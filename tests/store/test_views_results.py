@@ -13,7 +13,7 @@ from flowkit.model.run import Page
 from flowkit.model.states import StepStatus
 from flowkit.model.step import StepResult
 from tests.store.clock import START
-from tests.store.flow import Flow, artifact, failure, plan, record, step, success
+from tests.store.flow import Flow, again, artifact, failure, plan, record, step, success
 
 
 def result(flow: Flow, step_id: str = "a", run_id: str = "r") -> StepResult | None:
@@ -67,6 +67,16 @@ def test_a_failed_step_has_a_result_that_says_why_and_a_canceled_one_a_result_wi
     assert failed.error is not None
     assert (failed.status, failed.error.code, failed.data) == (StepStatus.FAILED, "broken", None)
     assert (canceled.status, canceled.error) == (StepStatus.CANCELED, None)
+
+
+def test_the_error_of_a_result_is_that_of_the_attempt_that_ended_the_step(flow: Flow) -> None:
+    flow.start(step("a"), run_id="r")
+    flow.do(again("first"))
+    flow.do(failure("last"))
+    found = result(flow)
+    assert found is not None
+    assert found.error is not None
+    assert found.error.code == "last"
 
 
 def test_a_result_lists_the_records_artifacts_and_steps_that_came_with_it(flow: Flow) -> None:
@@ -173,7 +183,7 @@ def test_artifacts_are_listed_for_a_run_or_for_one_step(flow: Flow) -> None:
         of_run, of_step = flow.engine.views.artifacts(tx, "r"), flow.engine.views.artifacts(tx, "r", "b")
         with pytest.raises(StepNotFound):
             flow.engine.views.artifacts(tx, "r", "c")
-    assert [ref.id for ref in of_run] == ["1", "2", "0"]
+    assert [ref.id for ref in of_run] == ["2", "1", "0"]
     assert [type(ref) for ref in of_step] == [ArtifactRef]
     assert [ref.id for ref in of_step] == ["0"]
 

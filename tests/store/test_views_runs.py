@@ -11,6 +11,7 @@ import pytest
 from flowkit.errors import ConfigError, RunNotFound
 from flowkit.model.run import Page, Run, StepCounts
 from flowkit.model.states import RunStatus
+from flowkit.store import views_runs
 from flowkit.store.views_runs import RunFilter
 from tests.store.clock import START
 from tests.store.flow import Flow, again, failure, plan, step, success
@@ -126,7 +127,10 @@ def test_runs_are_filtered_by_metadata_whose_values_are_equal_as_json(
     assert sorted(ids(flow, metadata=wanted)) == sorted(found)
 
 
-def test_pages_of_runs_filtered_by_metadata_are_full(flow: Flow) -> None:
+def test_pages_of_runs_filtered_by_metadata_are_full_however_many_runs_are_read_at_once(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views_runs, "_BATCH", 2)
     for number in range(8):
         flow.start(step("s"), run_id=f"r{number}", metadata={"even": number % 2 == 0})
     first = listed(flow, limit=3, metadata={"even": True})

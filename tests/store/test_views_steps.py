@@ -103,6 +103,16 @@ def test_a_step_whose_attempt_was_discarded_says_when_that_began(flow: Flow) -> 
     assert (get(flow, "a").status, get(flow, "a").started_at) == (StepStatus.CANCELED, START)
 
 
+def test_a_step_canceled_again_after_its_revival_was_not_started_since(flow: Flow) -> None:
+    flow.start(step("a"), run_id="r")
+    leased = flow.lease_one()
+    flow.cancel("r")
+    flow.settle(leased, success())
+    flow.retry_run("r")
+    flow.cancel("r")
+    assert (get(flow, "a").status, get(flow, "a").started_at) == (StepStatus.CANCELED, None)
+
+
 def test_a_pending_step_says_how_many_steps_it_waits_for(flow: Flow) -> None:
     flow.start(plan(step("a"), step("b"), step("c"), after={"c": ["a", "b"]}), run_id="r")
     assert (get(flow, "c").status, get(flow, "c").waits_for) == (StepStatus.PENDING, 2)

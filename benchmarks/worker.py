@@ -1,0 +1,22 @@
+"""A worker process on a benchmark's store; it stops when its standard input ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from benchmarks.flows import open_runtime
+
+
+def main() -> None:
+    stop = threading.Event()
+    with open_runtime(Path(sys.argv[1])) as rt:
+        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        rt.start_workers(stop=stop)
+
+
+if __name__ == "__main__":
+    main()

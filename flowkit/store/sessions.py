@@ -1,0 +1,61 @@
+"""A session: one connection while somebody reads, or has a transaction open on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowkit.clock import Clock, Micros
+from flowkit.store.statements import Statement
+
+Row = tuple[Any, ...]
+
+
+class Session:
+    """One connection while somebody reads or has a transaction open on it."""
+
+    __slots__ = ("_after", "_clock", "_raw", "joined", "writes")
+
+    def __init__(self, raw: Any, clock: Clock, *, writes: bool, joined: bool = False) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._after: list[Callable[[], None]] = []
+        self.writes = writes
+        self.joined = joined
+
+    def now(self) -> Micros:
+        """Return the engine's time."""
+        return self._clock.now()
+
+    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        """Run a statement and return all its rows; they are always fetched to the end."""
+        result: list[Row] = self._raw.execute(statement.sql, statement.bind(values)).fetchall()
+        return result
+
+    def row(self, statement: Statement, **values: Any) -> Row | None:
+        """Run a statement and return its first row, if any."""
+        rows = self.rows(statement, **values)
+        return rows[0] if rows else None
+
+    def run(self, statement: Statement, **values: Any) -> int:
+        """Run a statement and return how many rows it changed."""
+        return int(self._raw.execute(statement.sql, statement.bind(values)).rowcount)
+
+    def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters, given in the statement's order."""
+        if rows:
+            self._raw.executemany(statement.sql, rows)
+
+    def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run SQL that is not compiled: schema changes, pragmas and checks."""
+        result: list[Row] = self._raw.execute(sql, parameters).fetchall()
+        return result
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call *call* once this transaction is committed, never if it is rolled back."""
+        self._after.append(call)
+
+    def committed(self) -> None:
+        """Run what waits for the commit."""
+        for call in self._after:
+            call()

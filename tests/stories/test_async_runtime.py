@@ -1,0 +1,210 @@
+"""``rt.aio``: every read and command of a Runtime inside an event loop, which none of them blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+import structlog
+
+from flowkit import (
+    AsyncRuntime,
+    ConfigError,
+    InvalidTransition,
+    RunFailed,
+    Runtime,
+    SQLiteStore,
+    StepContext,
+    WaitTimeout,
+    executor,
+)
+from flowkit.testing import FakeClock
+from tests.stories.conftest import OpenRuntime
+from tests.stories.telling import echo, fail, register, start
+
+SYNC_ONLY = {"discover", "register_executor", "register_package"}
+"""What a program does before it works; it opens nothing that could block for long."""
+
+
+def callables(cls: type) -> set[str]:
+    """Return the public methods of a class, and properties that give one."""
+    return {
+        name
+        for name, value in inspect.getmembers(cls)
+        if not name.startswith("_") and (callable(value) or name in ("start_run", "start_runs", "run"))
+    }
+
+
+def test_every_method_has_its_async_twin_and_no_twin_is_alone() -> None:
+    assert callables(AsyncRuntime) == callables(Runtime) - SYNC_ONLY
+
+
+def test_the_twins_take_the_same_arguments() -> None:
+    for name in sorted(callables(AsyncRuntime) - {"start_run", "start_runs", "run", "start_workers", "workers"}):
+        twin, method = getattr(AsyncRuntime, name), getattr(Runtime, name)
+        assert list(inspect.signature(twin).parameters) == list(inspect.signature(method).parameters), name
+
+
+@pytest.mark.parametrize("call", ["run_once", "drain", "run", "start_workers"])
+def test_executing_steps_inside_a_running_event_loop_points_to_the_twin(flowkit_runtime: Runtime, call: str) -> None:
+    start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+
+    async def inside() -> None:
+        with pytest.raises(ConfigError, match=rf"rt\.aio\.{call}\(\)"):
+            getattr(flowkit_runtime, call)(*(["story"] if call == "run" else []))
+
+    asyncio.run(inside())
+
+
+def test_a_run_is_started_executed_and_waited_for_inside_an_event_loop(flowkit_runtime: Runtime) -> None:
+    @executor("soon")
+    async def soon(step: StepContext, input: int) -> int:
+        await asyncio.sleep(0)
+        return input * 2
+
+    start(flowkit_runtime, lambda run: run.step("a", soon, 21), soon)
+
+    async def inside() -> Any:
+        aio = flowkit_runtime.aio
+        async with aio.workers() as same:
+            assert same is aio
+            run = await aio.start_run("story", name="async")
+            assert (run.package, run.name, run.created) == ("story", "async", True)
+            assert (await run.wait(timeout=30)).status == "succeeded"
+            assert await run.status() == "succeeded"
+            others = await aio.start_runs("story", [None, None])
+            return [await one.result(timeout=30) for one in (run, *others)]
+
+    assert asyncio.run(inside()) == [42, 42, 42]
+
+
+def test_reads_and_commands_give_what_their_twins_give(flowkit_runtime: Runtime) -> None:
+    async def inside() -> None:
+        aio, run = flowkit_runtime.aio, start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+        assert await aio.workflow("nobody") is None
+        assert (await aio.cancel_run(run.id)).status == "canceled"
+        assert (await aio.retry_step(run.id, "a")).status == "ready"
+        assert (await aio.run_once()).succeeded == 1
+        assert (await aio.drain()).processed == 0
+        assert await (await aio.handle(run.id)).result() == 1
+        result = await aio.result(run.id, "a", int)
+        assert result is not None
+        assert result.data == 1
+        assert [one.id for one in await aio.runs(status="succeeded")] == [run.id]
+        assert await aio.steps(run.id) == flowkit_runtime.steps(run.id)
+        assert await aio.step(run.id, "a") == flowkit_runtime.step(run.id, "a")
+        assert await aio.attempts(run.id, "a") == flowkit_runtime.attempts(run.id, "a")
+        assert await aio.history(run.id) == flowkit_runtime.history(run.id)
+        assert await aio.queues() == flowkit_runtime.queues()
+        assert (await aio.explain(run.id, "a")).status == "succeeded"
+        await aio.pause_queue("default")
+        await aio.resume_queue("default")
+        assert (await aio.run("story")).created
+        assert await aio.prune(older_than=-0.0) == 0
+        await aio.close()
+
+    asyncio.run(inside())
+
+
+def test_errors_are_the_same(flowkit_runtime: Runtime) -> None:
+    async def inside() -> None:
+        run = await flowkit_runtime.aio.run("story")
+        with pytest.raises(RunFailed):
+            await run.result()
+
+    start(flowkit_runtime, lambda run: run.step("a", fail), fail)
+    asyncio.run(inside())
+
+
+def test_an_event_loop_waits_no_longer_than_it_may(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
+    start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+
+    async def inside() -> None:
+        run = await flowkit_runtime.aio.start_run("story")
+        with pytest.raises(WaitTimeout):
+            await run.wait(timeout=0)
+        with pytest.raises(ConfigError, match="timeout"):
+            await run.wait(timeout="soon")  # type: ignore[arg-type]
+
+    asyncio.run(inside())
+
+
+def test_an_event_loop_is_warned_too_when_nobody_serves_what_it_waits_for(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock
+) -> None:
+    runtime = open_runtime(echo, poll_interval=0.001)
+    start(runtime, lambda run: run.step("a", echo, 1))
+
+    async def inside() -> None:
+        run = await runtime.aio.start_run("story")
+        waiting = asyncio.ensure_future(run.wait())
+        with structlog.testing.capture_logs() as log:
+            structlog.configure(processors=structlog.get_config()["processors"])
+            while not log:
+                flowkit_clock.advance(1)
+                await asyncio.sleep(0.001)
+        structlog.reset_defaults()
+        assert [one["event"] for one in log if one["log_level"] == "warning"] == ["no_worker_serves"]
+        await runtime.aio.drain()
+        assert (await waiting).status == "succeeded"
+
+    asyncio.run(inside())
+
+
+def test_an_event_loop_never_waits_for_a_transaction_of_its_own(sound: Path) -> None:
+    program = peewee.SqliteDatabase(str(sound))
+    with Runtime(SQLiteStore(database=program), entry_points=False) as runtime:
+        register(runtime, echo)
+
+        async def inside() -> None:
+            with program.atomic():
+                run = start(runtime, lambda run: run.step("a", echo, 1))
+                handle = await runtime.aio.handle(done.id)
+                assert (await handle.wait(timeout=30)).status == "succeeded"
+                with pytest.raises(InvalidTransition, match="not committed yet"):
+                    await type(handle)(runtime, run).wait(timeout=30)
+
+        done = start(runtime, lambda run: run.step("a", echo, 1))
+        runtime.drain()
+        asyncio.run(inside())
+    program.close()
+
+
+def test_a_worker_task_that_is_canceled_stops_the_workers(flowkit_runtime: Runtime) -> None:
+    async def inside() -> None:
+        for turns in range(4):
+            task = asyncio.ensure_future(flowkit_runtime.aio.start_workers())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 30)
+
+    asyncio.run(inside())
+
+
+def test_the_loop_goes_on_while_a_run_is_executed(flowkit_runtime: Runtime) -> None:
+    order: list[str] = []
+    tick: list[asyncio.Event] = []
+
+    @executor("slow")
+    async def slow(step: StepContext) -> None:
+        loops[0].call_soon_threadsafe(tick[0].set)
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    start(flowkit_runtime, lambda run: run.step("a", slow), slow)
+
+    async def inside() -> None:
+        loops.append(asyncio.get_running_loop())
+        tick.append(asyncio.Event())
+        running = asyncio.ensure_future(flowkit_runtime.aio.run("story"))
+        await tick[0].wait()
+        order.append("the loop went on")
+        await running
+
+    asyncio.run(inside())
+    assert order == ["the loop went on"]

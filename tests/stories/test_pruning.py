@@ -1,0 +1,99 @@
+"""Pruning removes ended runs with all that belongs to them, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from flowkit import ConfigError, RunNotFound, Runtime, StepContext, executor
+from flowkit.testing import FakeClock
+from tests.stories.telling import echo, fail, start
+
+
+@executor("hand-over")
+def hand_over(step: StepContext) -> int:
+    step.record("pages", "one", 1)
+    step.artifact("it", b"1")
+    step.emit("child", echo, 1)
+    return 1
+
+
+@pytest.fixture
+def ended(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> dict[str, str]:
+    """End three runs, one each way, ten seconds ago; another is open."""
+    runs = {
+        "succeeded": start(flowkit_runtime, lambda run: run.step("a", hand_over), hand_over, echo, fail).id,
+        "failed": start(flowkit_runtime, lambda run: run.step("a", fail)).id,
+    }
+    flowkit_runtime.drain()
+    runs["canceled"] = start(flowkit_runtime, lambda run: run.step("a", echo, 1)).id
+    flowkit_runtime.cancel_run(runs["canceled"])
+    runs["open"] = start(flowkit_runtime, lambda run: run.step("a", echo, 1)).id
+    flowkit_clock.advance(10)
+    return runs
+
+
+def left(runtime: Runtime, runs: dict[str, str]) -> list[str]:
+    return [name for name, run_id in runs.items() if runtime.workflow(run_id) is not None]
+
+
+def test_ended_runs_go_with_all_that_belongs_to_them(flowkit_runtime: Runtime, ended: dict[str, str]) -> None:
+    assert flowkit_runtime.prune(older_than=10) == 3
+    assert left(flowkit_runtime, ended) == ["open"]
+    assert len(flowkit_runtime.records(collection="pages")) == 0
+    with pytest.raises(RunNotFound):
+        flowkit_runtime.artifact(ended["succeeded"], "a:artifact:001")
+    flowkit_runtime.drain()
+    assert flowkit_runtime.handle(ended["open"]).status() == "succeeded"
+
+
+@pytest.mark.parametrize("older_than", [10, timedelta(seconds=10), 9.5, 0])
+def test_what_ended_long_enough_ago_goes(flowkit_runtime: Runtime, ended: dict[str, str], older_than: Any) -> None:
+    assert flowkit_runtime.prune(older_than=older_than) == 3
+
+
+@pytest.mark.parametrize("older_than", [11, timedelta(minutes=1), datetime(2020, 1, 1, tzinfo=timezone.utc)])
+def test_what_ended_later_stays(flowkit_runtime: Runtime, ended: dict[str, str], older_than: Any) -> None:
+    assert flowkit_runtime.prune(older_than=older_than) == 0
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [(["failed"], ["succeeded", "canceled", "open"]), ("succeeded", ["failed", "canceled", "open"])]
+)
+def test_only_runs_that_ended_as_is_said_go(
+    flowkit_runtime: Runtime, ended: dict[str, str], statuses: Any, expected: list[str]
+) -> None:
+    assert flowkit_runtime.prune(older_than=0, statuses=statuses) == 1
+    assert left(flowkit_runtime, ended) == expected
+
+
+def test_no_more_go_than_is_said(flowkit_runtime: Runtime, ended: dict[str, str]) -> None:
+    assert [flowkit_runtime.prune(older_than=0, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"older_than": -1}, "older_than"),
+        ({"older_than": float("nan")}, "older_than"),
+        ({"older_than": "old"}, "older_than"),
+        ({"older_than": datetime(2020, 1, 1)}, "older_than"),  # noqa: DTZ001
+        ({"older_than": 0, "statuses": ["running"]}, "statuses"),
+        ({"older_than": 0, "statuses": ["gone"]}, "statuses"),
+        ({"older_than": 0, "limit": 0}, "limit"),
+        ({"older_than": 0, "limit": "all"}, "limit"),
+    ],
+)
+def test_an_argument_out_of_range_is_named(flowkit_runtime: Runtime, given: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        flowkit_runtime.prune(**given)
+
+
+def test_the_id_of_a_pruned_run_is_free_again(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
+    start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo, run_id="once")
+    flowkit_runtime.drain()
+    flowkit_clock.advance(1)
+    flowkit_runtime.prune(older_than=0)
+    assert start(flowkit_runtime, lambda run: run.step("a", echo, 2), run_id="once").created

@@ -1,0 +1,224 @@
+"""What executors return is stored exactly, or refused where it was returned; nothing is silently changed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import enum
+import pathlib
+import sys
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from flowkit import ResultNotFound, Runtime, StepContext, executor
+from tests.stories.telling import code_of, echo, standing, start
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+DEEP: Any = []
+for _ in range(200):
+    DEEP = [DEEP]
+
+
+async def coroutine() -> int:
+    return 1
+
+
+REFUSED: dict[str, Any] = {
+    "nan": lambda: float("nan"),
+    "infinity inside": lambda: {"a": [float("inf")]},
+    "open file": lambda: sys.stdout,
+    "cycle": lambda: CYCLE,
+    "set": lambda: {1, 2},
+    "tuple": lambda: (1, 2),
+    "number as key": lambda: {1: "one"},
+    "huge int": lambda: 2**64,
+    "surrogate": lambda: "\udc80",
+    "nul": lambda: "a\0b",
+    "too deep": lambda: DEEP,
+    "bytes": lambda: b"raw",
+    "generator": lambda: (n for n in range(3)),
+    "class": lambda: int,
+    "coroutine": coroutine,
+    "too large": lambda: "x" * (8 * 1024 * 1024),
+}
+
+
+@pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_exact_json_is_refused_and_nothing_of_the_attempt_is_stored(
+    flowkit_runtime: Runtime, make: Any
+) -> None:
+    @executor("odd")
+    def odd(step: StepContext):  # type: ignore[no-untyped-def]
+        step.record("marks", "it", 1)
+        step.artifact("it", b"1")
+        step.emit("child", echo, 1)
+        return make()
+
+    run = start(flowkit_runtime, lambda run: run.step("a", odd), odd, echo)
+    flowkit_runtime.drain()
+    assert standing(flowkit_runtime, run.id) == {"a": "failed"}
+    result = flowkit_runtime.result(run.id, "a")
+    assert result is not None
+    assert code_of(flowkit_runtime, run.id, "a") == "invalid_result"
+    assert (result.json, result.records, result.artifacts, result.emitted_ids) == (None, (), (), ())
+
+
+def test_the_refusal_names_the_path(flowkit_runtime: Runtime) -> None:
+    @executor("odd")
+    def odd(step: StepContext):  # type: ignore[no-untyped-def]
+        return {"items": [{"price": 1.5}, {"price": float("nan")}]}
+
+    run = start(flowkit_runtime, lambda run: run.step("a", odd), odd)
+    flowkit_runtime.drain()
+    result = flowkit_runtime.result(run.id, "a")
+    assert result is not None
+    assert result.error is not None
+    assert result.error.message.startswith("result $.items[1].price: NaN")
+
+
+def test_a_result_that_does_not_fit_its_annotation_is_refused(flowkit_runtime: Runtime) -> None:
+    @executor("odd")
+    def odd(step: StepContext) -> int:
+        return "5"  # type: ignore[return-value]
+
+    run = start(flowkit_runtime, lambda run: run.step("a", odd), odd)
+    flowkit_runtime.drain()
+    assert code_of(flowkit_runtime, run.id, "a") == "invalid_result"
+
+
+@pytest.mark.parametrize("with_value", [True, False])
+def test_setting_a_result_and_returning_one_is_an_error(flowkit_runtime: Runtime, with_value: bool) -> None:
+    @executor("twice")
+    def twice(step: StepContext):  # type: ignore[no-untyped-def]
+        step.result(1)
+        if with_value:
+            return 2
+        step.result(2)
+        return None
+
+    run = start(flowkit_runtime, lambda run: run.step("a", twice), twice)
+    flowkit_runtime.drain()
+    assert code_of(flowkit_runtime, run.id, "a") == "result_set_twice"
+
+
+def test_setting_a_result_says_the_same_as_returning_it(flowkit_runtime: Runtime) -> None:
+    @executor("set")
+    def set_it(step: StepContext) -> int | None:
+        step.result(5)
+        return None
+
+    run = start(flowkit_runtime, lambda run: run.step("a", set_it), set_it)
+    flowkit_runtime.drain()
+    assert run.result() == 5
+
+
+def test_a_step_that_returns_nothing_succeeds_without_data(flowkit_runtime: Runtime) -> None:
+    @executor("nothing")
+    def nothing(step: StepContext) -> None:
+        return None
+
+    run = start(flowkit_runtime, lambda run: run.step("a", nothing), nothing)
+    assert flowkit_runtime.result(run.id, "a") is None
+    flowkit_runtime.drain()
+    result = flowkit_runtime.result(run.id, "a")
+    assert result is not None
+    assert (result.data, result.json, result.status) == (None, None, "succeeded")
+    assert run.result() is None
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@attrs.frozen
+class Everything:
+    at: datetime.datetime
+    day: datetime.date
+    id: uuid.UUID
+    color: Color
+    price: Decimal
+    path: pathlib.Path
+    data: bytes
+    pair: tuple[int, str]
+    tags: set[str]
+    maybe: int | None = None
+
+
+EVERYTHING = Everything(
+    at=datetime.datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=datetime.timezone.utc),
+    day=datetime.date(2024, 2, 29),
+    id=uuid.UUID(int=7),
+    color=Color.RED,
+    price=Decimal("1.10"),
+    path=pathlib.Path("a/b"),
+    data=b"\x00\xff",
+    pair=(1, "one"),
+    tags={"x", "y"},
+)
+
+
+def test_typed_values_come_out_equal_to_what_went_in(flowkit_runtime: Runtime) -> None:
+    got: list[Everything] = []
+
+    @executor("make")
+    def make(step: StepContext, input: Everything) -> Everything:
+        got.append(input)
+        return input
+
+    @executor("use")
+    def use(step: StepContext, *, made: Everything) -> Everything:
+        got.append(made)
+        return made
+
+    run = start(
+        flowkit_runtime, lambda run: run.step("use", use, made=run.step("make", make, EVERYTHING)), make, use
+    )
+    flowkit_runtime.drain()
+    assert [*got, run.result()] == [EVERYTHING] * 3
+    typed = flowkit_runtime.result(run.id, "use", Everything)
+    assert typed is not None
+    assert typed.data == EVERYTHING
+
+
+def test_the_result_of_one_step_and_another_type_can_be_asked_for(flowkit_runtime: Runtime) -> None:
+    @executor("make")
+    def make(step: StepContext) -> Everything:
+        return EVERYTHING
+
+    run = start(flowkit_runtime, lambda run: [run.step("a", make), run.step("b", make)], make)
+    flowkit_runtime.drain()
+    assert run.result("a") == EVERYTHING
+    assert run.result("a", dict[str, Any])["color"] == "red"
+    assert run.result() == [EVERYTHING, EVERYTHING]
+
+
+def test_a_run_with_several_first_steps_and_no_output_says_to_return_a_handle(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: (run.step("a", echo, 1), run.step("b", echo, 2)) and None, echo)
+    flowkit_runtime.drain()
+    with pytest.raises(ResultNotFound, match="return a handle"):
+        run.result()
+
+
+def test_the_output_of_a_group_is_a_list_in_input_order(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("a", echo, [3, 1, 2]), echo)
+    flowkit_runtime.drain()
+    assert run.result() == [3, 1, 2]
+
+
+def test_an_async_executor_returns_its_result_too(flowkit_runtime: Runtime) -> None:
+    @executor("soon")
+    async def soon(step: StepContext, input: int) -> int:
+        await asyncio.sleep(0)
+        return input
+
+    run = start(flowkit_runtime, lambda run: run.map("a", soon, [1, 2]), soon)
+    flowkit_runtime.drain()
+    assert run.result() == [1, 2]
+    run = start(flowkit_runtime, lambda run: run.map("a", soon, range(50)))
+    with flowkit_runtime.workers():
+        assert run.result(timeout=30) == list(range(50))

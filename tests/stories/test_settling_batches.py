@@ -1,0 +1,60 @@
+"""Outcomes are stored many at a time; one that cannot be written takes none of its neighbours along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowkit import Runtime, StepContext, executor
+from tests.stories.telling import code_of, echo, standing, start
+
+
+def plant(runtime: Runtime, trigger: str) -> None:
+    """Make the database refuse something."""
+    with runtime._parts.engine.write() as tx:
+        tx.script(f"CREATE TRIGGER planted {trigger}")
+
+
+REFUSE = "BEGIN SELECT RAISE(ABORT, 'a planted refusal'); END"
+
+
+def test_a_statement_that_raises_costs_its_neighbours_nothing(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("a", echo, ["one", "bad", "three"]) and None, echo)
+    plant(flowkit_runtime, f"""BEFORE INSERT ON results WHEN CAST(NEW.body AS TEXT) = '"bad"' {REFUSE}""")
+    flowkit_runtime.drain()
+    assert standing(flowkit_runtime, run.id) == {"a[0]": "succeeded", "a[1]": "failed", "a[2]": "succeeded"}
+    assert code_of(flowkit_runtime, run.id, "a[1]") == "unsettleable"
+    result = flowkit_runtime.result(run.id, "a[1]")
+    assert result is not None
+    assert result.error is not None
+    assert "a planted refusal" in result.error.message
+
+
+def test_the_same_holds_for_a_batch_that_a_running_worker_gathered(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("a", echo, ["good"] * 20 + ["bad"] + ["good"] * 20) and None, echo)
+    plant(flowkit_runtime, f"""BEFORE INSERT ON results WHEN CAST(NEW.body AS TEXT) = '"bad"' {REFUSE}""")
+    with flowkit_runtime.workers():
+        assert run.wait(timeout=30).status == "failed"
+    counts: dict[str, int] = {}
+    for status in standing(flowkit_runtime, run.id).values():
+        counts[status] = counts.get(status, 0) + 1
+    assert counts == {"succeeded": 40, "failed": 1}
+
+
+def test_children_that_the_database_refuses_fail_their_parent_alone(flowkit_runtime: Runtime) -> None:
+    @executor("emitter")
+    def emitter(step: StepContext, child: str) -> None:
+        step.emit(child, echo, 1)
+
+    def describe(run: Any) -> None:
+        run.map("a", emitter, ["one", "bad", "three"])
+
+    run = start(flowkit_runtime, describe, emitter, echo)
+    plant(flowkit_runtime, f"BEFORE INSERT ON steps WHEN NEW.id = 'bad' {REFUSE}")
+    flowkit_runtime.drain()
+    assert standing(flowkit_runtime, run.id) == {
+        "a[0]": "succeeded",
+        "a[1]": "failed",
+        "a[2]": "succeeded",
+        "one": "succeeded",
+        "three": "succeeded",
+    }

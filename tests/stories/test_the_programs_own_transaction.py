@@ -1,0 +1,175 @@
+"""With the program's own database, what is called inside its transaction shares the fate of that transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, package
+from flowkit.testing import FakeClock
+from tests.stories.conftest import OpenRuntime
+from tests.stories.telling import echo, register, standing, start, told
+
+
+@pytest.fixture
+def program(sound: Path) -> Iterator[peewee.SqliteDatabase]:
+    """Give a database that the program has already, with a table of its own."""
+    database = peewee.SqliteDatabase(str(sound), pragmas={"journal_mode": "wal"})
+    database.execute_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def runtime(
+    program: peewee.SqliteDatabase, flowkit_clock: FakeClock, flowkit_events: list[Any]
+) -> Iterator[Runtime]:
+    store = SQLiteStore(database=program)
+    observers = [flowkit_events.append]
+    with Runtime(store, clock=flowkit_clock, entry_points=False, observers=observers, poll_interval=3600) as opened:
+        register(opened, echo)
+        yield opened
+
+
+@package("other")
+def other_package(run: RunBuilder) -> None:
+    run.step("a", echo, 1)
+
+
+def order(program: peewee.SqliteDatabase, number: int) -> None:
+    program.execute_sql("INSERT INTO orders VALUES (?)", (number,))
+
+
+def orders(program: peewee.SqliteDatabase) -> list[int]:
+    return [row[0] for row in program.execute_sql("SELECT id FROM orders ORDER BY id").fetchall()]
+
+
+def test_a_run_is_there_when_the_programs_transaction_commits(
+    program: peewee.SqliteDatabase, runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    other = open_runtime()
+    with program.atomic():
+        order(program, 1)
+        run = start(runtime, lambda run: run.step("a", echo, "shipped"))
+        assert runtime.workflow(run.id) is not None
+        assert other.workflow(run.id) is None
+    assert other.workflow(run.id) is not None
+    runtime.drain()
+    assert run.result() == "shipped"
+
+
+def test_a_run_goes_with_the_programs_transaction_when_it_is_rolled_back(
+    program: peewee.SqliteDatabase, runtime: Runtime
+) -> None:
+    with program.atomic() as transaction:
+        order(program, 1)
+        run = start(runtime, lambda run: run.step("a", echo, 1))
+        transaction.rollback()
+    assert orders(program) == []
+    assert runtime.workflow(run.id) is None
+    for ask in (run.wait, run.result, run.status):
+        with pytest.raises(RunNotFound):
+            ask()
+
+
+def test_an_error_of_the_program_takes_the_run_along(program: peewee.SqliteDatabase, runtime: Runtime) -> None:
+    with pytest.raises(ZeroDivisionError), program.atomic():
+        start(runtime, lambda run: run.step("a", echo, 1))
+        raise ZeroDivisionError
+    assert len(runtime.runs()) == 0
+
+
+def test_the_commit_of_the_program_wakes_a_worker(
+    program: peewee.SqliteDatabase, runtime: Runtime, flowkit_events: list[Any]
+) -> None:
+    with runtime.workers():
+        with program.atomic():
+            run = start(runtime, lambda run: run.step("a", echo, "woken"))
+            assert told(flowkit_events, "run_created") == []
+        assert run.result(timeout=30) == "woken"
+    assert told(flowkit_events, "run_created") == ["run_created"]
+
+
+def test_nothing_is_told_of_a_run_that_was_rolled_back(
+    program: peewee.SqliteDatabase, runtime: Runtime, flowkit_events: list[Any]
+) -> None:
+    with program.atomic() as transaction:
+        start(runtime, lambda run: run.step("a", echo, 1))
+        transaction.rollback()
+    with program.atomic():
+        order(program, 1)
+    assert told(flowkit_events) == []
+
+
+@pytest.mark.parametrize("call", ["wait", "result"])
+def test_a_program_never_waits_for_itself(program: peewee.SqliteDatabase, runtime: Runtime, call: str) -> None:
+    with program.atomic():
+        run = start(runtime, lambda run: run.step("a", echo, 1))
+        with pytest.raises(InvalidTransition, match="not committed yet"):
+            getattr(run, call)(timeout=30)
+    runtime.drain()
+    assert run.result() == 1
+
+
+@pytest.mark.parametrize("call", [lambda rt: rt.run_once(), lambda rt: rt.drain(), lambda rt: rt.run("story")])
+def test_steps_are_not_executed_inside_the_programs_transaction(
+    program: peewee.SqliteDatabase, runtime: Runtime, call: Any
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1))
+    with program.atomic(), pytest.raises(InvalidTransition, match="transaction"):
+        call(runtime)
+    assert standing(runtime, run.id) == {"a": "ready"}
+
+
+def test_a_command_that_is_refused_leaves_nothing_though_the_program_commits(
+    program: peewee.SqliteDatabase, runtime: Runtime
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1), run_id="taken")
+    with program.atomic():
+        order(program, 1)
+        with pytest.raises(RunConflict):
+            register(runtime, other_package)
+            runtime.start_run("other", run_id="taken")
+        with pytest.raises(InvalidTransition):
+            runtime.retry_run(run.id)
+    assert orders(program) == [1]
+    assert len(runtime.runs()) == 1
+
+
+def test_cancel_and_retry_share_the_transaction_too(program: peewee.SqliteDatabase, runtime: Runtime) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1))
+    with program.atomic() as transaction:
+        assert runtime.cancel_run(run.id).status == "canceled"
+        transaction.rollback()
+    assert run.status() == "pending"
+    with program.atomic():
+        runtime.cancel_run(run.id)
+        runtime.retry_run(run.id)
+    runtime.drain()
+    assert run.result() == 1
+
+
+def test_outside_a_transaction_every_call_commits_by_itself(program: peewee.SqliteDatabase, runtime: Runtime) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1))
+    with program.atomic() as transaction:
+        order(program, 1)
+        transaction.rollback()
+    assert run.status() == "pending"
+
+
+def test_what_a_nested_block_rolls_back_is_gone_though_the_outer_one_commits(
+    program: peewee.SqliteDatabase, runtime: Runtime
+) -> None:
+    with program.atomic():
+        kept = start(runtime, lambda run: run.step("a", echo, 1))
+        with program.atomic() as inner:
+            lost = start(runtime, lambda run: run.step("a", echo, 2))
+            inner.rollback()
+    assert runtime.workflow(kept.id) is not None
+    assert runtime.workflow(lost.id) is None
+    runtime.drain()
+    assert kept.result() == 1
