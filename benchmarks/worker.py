@@ -12,9 +12,9 @@ from benchmarks.flows import open_runtime
 def main() -> None:
     stop = threading.Event()
     with open_runtime(Path(sys.argv[1])) as rt:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
         print("ready", flush=True)
         sys.stdin.readline()
+        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
         rt.start_workers(stop=stop)
 
 

@@ -86,8 +86,8 @@ class AsyncRunHandle(Generic[R_co]):
 
     async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
         """Wait for the run's end and return its output; see ``RunHandle.result``."""
-        await self.wait(timeout)
-        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, self.id, step_id, type)
+        run = await self.wait(timeout)
+        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, run, step_id, type)
         return value
 
     async def status(self) -> RunStatus:

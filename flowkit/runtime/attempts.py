@@ -38,6 +38,7 @@ class Attempt:
     progress_stored: Progress | None = None
     ended: bool = False
     interrupt: Callable[[], None] | None = attrs.field(default=None, repr=False)
+    nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
@@ -64,6 +65,12 @@ class Attempt:
             interrupt = self.interrupt
         if interrupt is not None:
             interrupt()
+
+    def report(self, progress: Progress) -> None:
+        """Take the progress that the executor reports; whoever keeps the attempt stores it soon."""
+        self.progress = progress
+        if self.nudge is not None and self.progress_stored is None:
+            self.nudge()
 
     def interruptible(self, interrupt: Callable[[], None]) -> None:
         """Say how to interrupt the executor; done at once where it should have stopped already."""

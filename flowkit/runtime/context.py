@@ -279,7 +279,7 @@ class StepContext(Context):
         numbers = [done] if total is None else [done, total]
         if not all(isinstance(number, (int, float)) and abs(number) <= 1e300 for number in numbers):
             raise ValueError(f"progress: expected finite numbers, got done={done!r}, total={total!r}")
-        self._attempt.progress = Progress(done, total, safe_text(lambda: message, limit=1000, fallback=""))
+        self._attempt.report(Progress(done, total, safe_text(lambda: message, limit=1000, fallback="")))
 
     @property
     def log(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,6 +16,7 @@ from flowkit.runtime.context import Services
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.pools import LoopPool, Pool, ThreadPool
 from flowkit.runtime.registry import Registry
+from flowkit.runtime.wakeup import WorkSignal
 
 
 class RemotePools(Protocol):
@@ -43,7 +43,7 @@ class Crew:
         self, registry: Registry, services: Services, keeper: Keeper, clock: Clock, size: int, remote: RemotePools
     ) -> None:
         self.size = size
-        self.wake = threading.Event()
+        self.wake = WorkSignal()
         self.crashed: BaseException | None = None
         self._registry = registry
         self._services = services

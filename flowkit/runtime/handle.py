@@ -19,7 +19,7 @@ class Waits(Protocol):
     def wait_for(self, run_id: str, timeout: float | None) -> Run:
         """Block until the run has ended."""
 
-    def output_of(self, run_id: str, step_id: str | None, type: Any) -> Any:
+    def output_of(self, run: Run, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that has ended, or one step's result."""
 
     def get_run(self, run_id: str) -> Run:
@@ -71,8 +71,8 @@ class RunHandle(Generic[R_co]):
             StepNotFound: the output was named by id, and no such step came to be.
             WaitTimeout: the time is over; the run goes on.
         """
-        self._waits.wait_for(self.id, timeout)
-        value: R_co = self._waits.output_of(self.id, step_id, type)
+        run = self._waits.wait_for(self.id, timeout)
+        value: R_co = self._waits.output_of(run, step_id, type)
         return value
 
     def status(self) -> RunStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -49,6 +50,7 @@ class Keeper:
         """Keep an attempt from now on."""
         now = self._clock.monotonic()
         attempt.trusted_until = now + trusted_for(self._lease)
+        attempt.nudge = self._nudge
         with self._lock:
             if not self._attempts:
                 self._extend_at = now + extend_every(self._lease)
@@ -62,8 +64,12 @@ class Keeper:
         timeout = attempt.leased.timeout
         if timeout is not None:
             attempt.deadline = self._clock.monotonic() + timeout / 1_000_000
-            if attempt.deadline < self._next:
-                self._signal.set()
+            self._nudge(attempt.deadline)
+
+    def _nudge(self, at: float | None = None) -> None:
+        # Without an instant: as soon as progress is stored.
+        if (self._clock.monotonic() + PROGRESS_SECONDS if at is None else at) < self._next:
+            self._signal.set()
 
     def drop(self, attempt: Attempt) -> None:
         """Keep an attempt no longer."""
@@ -113,6 +119,8 @@ class Keeper:
 
     def _wait(self, attempts: list[Attempt]) -> None:
         now = self._clock.monotonic()
+        # Whoever sets a deadline from here on finds that the keeper sleeps too long, and wakes it.
+        self._next = math.inf
         times = [self._extend_at, *(a.deadline for a in attempts if a.deadline is not None and not a.settled)]
         if attempts:
             times.append(now + PROGRESS_SECONDS)

@@ -79,7 +79,8 @@ class Lifecycle:
         with parts.engine.read() as tx:
             found = parts.engine.runs.find(tx, run_id)
         assert found is not None
-        with parts.inline_lock, parts.wakeups.run(run_id) as signal:
+        # Woken too when a slot comes free, which an attempt that timed out may hold for long.
+        with parts.inline_lock, parts.wakeups.run(run_id, parts.inline.crew.wake) as signal:
             while True:
                 signal.clear()
                 result = parts.inline.run_once(found.key)
@@ -90,10 +91,10 @@ class Lifecycle:
                     continue
                 due, wake_at = parts.inline.look(found.key)
                 if not due:
-                    left = (
-                        (wake_at - parts.clock.now()) / SECOND if wake_at is not None else parts.settings.poll_interval
-                    )
-                    parts.clock.wait(signal, max(0.001, min(left, parts.settings.poll_interval)))
+                    poll = parts.settings.poll_interval
+                    left = poll if wake_at is None else (wake_at - parts.clock.now()) / SECOND
+                    if left > 0:
+                        parts.clock.wait(signal, min(left, poll))
 
     def work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
         """Run a worker's loop until it is told to stop, and hand back what is in flight.
@@ -116,20 +117,24 @@ class Lifecycle:
 
     def _work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
         parts = self._parts
-        announced = parts.announce()
+        announcement = parts.announcement()
+        announcement.refresh()
         worker = self._worker = parts.worker()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
         try:
-            worker.loop(
-                lambda: self._stopping.is_set() or (stop is not None and stop.is_set()), poll_interval, max_cycles
-            )
+            is_told = lambda: self._stopping.is_set() or (stop is not None and stop.is_set())  # noqa: E731
+            worker.loop(is_told, poll_interval, max_cycles, announcement.refresh)
             worker.finish(self._grace)
+        except KeyboardInterrupt:
+            # Whoever presses Ctrl-C does not wait for what is in flight; nor must the next worker wait for its leases.
+            worker.finish(0.0)
+            raise
         finally:
             self._worker = None
             if stopper is not None:
                 stopper.end()
             parts.forget(worker)
-            parts.leave(announced)
+            announcement.end()
 
     def shutdown(self, grace: float) -> None:
         """Tell the running workers to stop."""

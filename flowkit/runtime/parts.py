@@ -16,13 +16,13 @@ from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
-from flowkit.model.worker import WorkerInfo
 from flowkit.projections import ProjectionStore
+from flowkit.runtime.announcing import Announcement
 from flowkit.runtime.context import Services
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.keeper import Keeper
-from flowkit.runtime.presence import live_workers, own_presence
+from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote import RemotePools
@@ -220,6 +220,7 @@ class Parts:
     def record(self) -> None:
         """Write what is registered into the store's catalog, if that is news."""
         record_catalog(self.engine, self.registry, self.codec, self.settings.worker_id)
+        self.wakeups.work()
 
     def _configure_queues(self) -> None:
         if not self.settings.queues:
@@ -235,20 +236,9 @@ class Parts:
                     told = {"queue": name, "before": str(before), "now": str(config)}
                     self.telemetry.log.warning("queue_config_changed", **told)
 
-    def announce(self) -> str:
-        """Record that this process runs a worker; returns the id under which it did."""
-        here, now = own_presence(), self.clock.now()
-        worker_id = f"{self.settings.worker_id}/{here.pid}"
-        kinds = tuple(sorted(self.registry.kinds()))
-        info = WorkerInfo(worker_id, here.host, here.pid, here.born, kinds, now, now)
-        with self.engine.write() as tx:
-            self.engine.workers.announce(tx, info)
-        return worker_id
-
-    def leave(self, worker_id: str) -> None:
-        """Record that the worker stopped."""
-        with self.engine.write() as tx:
-            self.engine.workers.leave(tx, worker_id)
+    def announcement(self) -> Announcement:
+        """Make what tells the store that this process runs a worker."""
+        return Announcement(self.engine, self.clock, self.settings.worker_id, self.registry.kinds)
 
     def served_kinds(self) -> set[str]:
         """Return the kinds that live workers of the store serve."""
@@ -265,7 +255,8 @@ class Parts:
             crew.close()
         self.remote.close()
         self.keeper.close()
-        self.wakeups.close()
         if self.projections is not None:
             self.projections.close()
         self.engine.db.close()
+        # Last, so that whoever still waits wakes up to find it closed.
+        self.wakeups.close()

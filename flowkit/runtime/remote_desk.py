@@ -43,7 +43,8 @@ class Desk:
         """Take what an attempt sends, or answer what it asks."""
         message = unpack(body, Message)
         if message.word == "progress":
-            attempt.progress = message.progress
+            if message.progress is not None:
+                attempt.report(message.progress)
             return None
         if message.word == "begin":
             begin(attempt)

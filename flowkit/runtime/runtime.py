@@ -27,7 +27,7 @@ from flowkit.runtime.lifecycle import GRACE, Lifecycle
 from flowkit.runtime.operators import Operators
 from flowkit.runtime.parts import Parts
 from flowkit.runtime.reads import Reads
-from flowkit.runtime.settings import seconds, settings_of
+from flowkit.runtime.settings import check_objects, named_modules, seconds, settings_of
 from flowkit.runtime.telemetry import Observer
 from flowkit.runtime.worker import CycleResult
 from flowkit.store.stores import Store, store_of
@@ -78,13 +78,15 @@ class Runtime(Reads, Operators):
         observers: Iterable[Observer] = (),
     ) -> None:
         durations, limits = (poll_interval, lease_duration), (queues, pools)
+        named = named_modules(modules)
+        check_objects(converter, artifact_store, projection_store)
         settings = settings_of(worker_id, max_workers, durations, limits, clock, observers)
         self._parts = Parts(store_of(store), settings, Codec(converter), artifact_store, projection_store)
         self._parts.remote.custom_converter = converter is not None
         self._lifecycle = Lifecycle(self._parts)
         self.aio = AsyncRuntime(self)
         try:
-            self.discover(*_named(modules), *(announced() if entry_points else ()))
+            self.discover(*named, *(announced() if entry_points else ()))
         except BaseException:
             self.close()
             raise
@@ -176,6 +178,8 @@ class Runtime(Reads, Operators):
         metadata: Mapping[str, Any] | None = None,
     ) -> list[RunHandle[Any]]:
         self._parts.check_open()
+        if not isinstance(inputs, Iterable):
+            raise ConfigError(f"start_runs: inputs: expected a list of inputs, got {inputs!r}")
         starter = self._parts.starter
         return self._parts.start([starter.wish(package, one, None, name, metadata) for one in inputs])
 
@@ -255,11 +259,3 @@ class Runtime(Reads, Operators):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _named(modules: Iterable[str | ModuleType]) -> tuple[str | ModuleType, ...]:
-    if isinstance(modules, str):
-        raise ConfigError(
-            f"Runtime: modules: expected a list of module names, got the str {modules!r}; write [{modules!r}]"
-        )
-    return tuple(modules)

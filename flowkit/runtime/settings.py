@@ -9,9 +9,11 @@ import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import attrs
+import cattrs
 
 from flowkit.clock import Clock, SystemClock
 from flowkit.errors import ConfigError
@@ -99,6 +101,38 @@ def settings_of(
     )
 
 
+def named_modules(modules: Any) -> tuple[str | ModuleType, ...]:
+    """Return the modules that a Runtime was told of.
+
+    Raises:
+        ConfigError: it is no list of names and modules.
+    """
+    if isinstance(modules, str):
+        raise ConfigError(
+            f"Runtime: modules: expected a list of module names, got the str {modules!r}; write [{modules!r}]"
+        )
+    found = tuple(modules) if isinstance(modules, Iterable) else (modules,)
+    for one in found:
+        if not isinstance(one, ModuleType) and not (isinstance(one, str) and one.strip()):
+            raise ConfigError(f"Runtime: modules: expected module names or modules, got {one!r}")
+    return found
+
+
+def check_objects(converter: Any, artifact_store: Any, projection_store: Any) -> None:
+    """Refuse what is no converter or no store.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    if converter is not None and not isinstance(converter, cattrs.BaseConverter):
+        raise ConfigError(f"Runtime: converter: expected a cattrs converter, got {converter!r}")
+    stores = (("artifact_store", artifact_store, "put"), ("projection_store", projection_store, "close"))
+    for field, store, method in stores:
+        if store is not None and not all(callable(getattr(store, name, None)) for name in ("open", method)):
+            made = "FileArtifactStore" if field == "artifact_store" else "SQLiteProjectionStore"
+            raise ConfigError(f"Runtime: {field}: expected a store such as {made}(directory), got {store!r}")
+
+
 def _worker_id(worker_id: str | None) -> str:
     if worker_id is None:
         return f"{socket.gethostname()[:150]}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -132,6 +166,9 @@ def _pools(pools: Mapping[str, Executor]) -> Mapping[str, Executor]:
     if not isinstance(pools, Mapping):
         raise ConfigError(f"Runtime: pools: expected a dict of name to executor, got {type(pools).__name__}")
     for name, pool in pools.items():
+        problem = name_problem(name)
+        if problem:
+            raise ConfigError(f"Runtime: pools: {problem}")
         if name == "process":
             raise ConfigError("Runtime: pools: the name 'process' is flowkit's own pool; choose another")
         if not callable(getattr(pool, "submit", None)):
@@ -148,6 +185,8 @@ def _clock(clock: Clock | None) -> Clock:
 
 
 def _observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
+    if not isinstance(observers, Iterable):
+        raise ConfigError(f"Runtime: observers: expected a list of callables, got {observers!r}")
     found = tuple(observers)
     for observer in found:
         if not callable(observer):

@@ -12,18 +12,17 @@ from flowkit.errors import (
     RunCanceled,
     RunFailed,
     RunNotFound,
-    StepNotFound,
     WaitTimeout,
 )
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
-from flowkit.model.step import StepResult
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.store.engine import Engine
+from flowkit.store.views_results import StoredValue
 
 WARN_AFTER = 5.0
 """Seconds of waiting after which it is said that no live worker serves what is waited for."""
@@ -143,40 +142,31 @@ class Waiting:
             hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)
 
-    def output_of(self, run_id: str, step_id: str | None, type: Any) -> Any:
+    def output_of(self, run: Run, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that has ended, or one step's result, as the annotation says."""
-        run = self.get_run(run_id)
         if run.status is RunStatus.FAILED:
             with self._engine.read() as tx:
-                raise RunFailed(run_id, self._engine.views.failed_steps(tx, run_id))
+                raise RunFailed(run.id, self._engine.views.failed_steps(tx, run.id))
         if run.status is RunStatus.CANCELED:
-            raise RunCanceled(run_id)
-        if step_id is not None:
-            return self._value(run_id, step_id, type)
+            raise RunCanceled(run.id)
         with self._engine.read() as tx:
-            output = self._engine.views.output_steps(tx, run_id)
-        if output is None:
-            raise ResultNotFound(
-                f"run {run_id!r} names no output: return a handle from the entrypoint of {run.package!r}, "
-                "set run.output, or name a step: handle.result('step id')"
-            )
-        many, step_ids = output
-        if many:
-            return [self._value(run_id, one, type) for one in step_ids]
-        return self._value(run_id, step_ids[0], type)
+            output = (False, [step_id]) if step_id is not None else self._engine.views.output_steps(tx, run.id)
+            if output is None:
+                raise ResultNotFound(
+                    f"run {run.id!r} names no output: return a handle from the entrypoint of {run.package!r}, "
+                    "set run.output, or name a step: handle.result('step id')"
+                )
+            many, step_ids = output
+            found = self._engine.views.values(tx, run.id, step_ids)
+            for missing in (one for one in step_ids if one not in found):
+                # Asked for by name, it is refused with the nearest one that is there.
+                self._engine.views.step(tx, run.id, missing)
+        values = [self._value(one, found[one], type) for one in step_ids]
+        return values if many else values[0]
 
-    def _value(self, run_id: str, step_id: str, type: Any) -> Any:
-        with self._engine.read() as tx:
-            result: StepResult | None = self._engine.views.result(tx, run_id, step_id)
-            kind = self._engine.views.step(tx, run_id, step_id).kind
-        if result is None:
-            raise StepNotFound(run_id, step_id)
-        if result.json is None:
+    def _value(self, step_id: str, stored: StoredValue, type: Any) -> Any:
+        if stored.body is None:
             return None
-        executable = self._registry.executable(kind)
-        wanted = type
-        if type is ANY and executable is not None:
-            wanted = executable.signature.returns
-        return (
-            result.data if wanted is ANY else self._codec.decode(result.json.encode(), wanted, f"result of {step_id!r}")
-        )
+        executable = self._registry.executable(stored.kind)
+        wanted = executable.signature.returns if type is ANY and executable is not None else type
+        return self._codec.decode(stored.body, wanted, f"result of {step_id!r}")

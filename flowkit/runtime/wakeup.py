@@ -12,6 +12,14 @@ LOOK_EVERY = 0.01
 """Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
 
 
+class WorkSignal(threading.Event):
+    """Wakes a worker's loop; ``there_is_work`` says that it need not look first whether there is something to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there_is_work = False
+
+
 class Wakeups:
     """Signals of one Runtime.
 
@@ -25,7 +33,7 @@ class Wakeups:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._workers: set[threading.Event] = set()
+        self._workers: set[WorkSignal] = set()
         self._runs: dict[str, set[threading.Event]] = {}
         self._watchers = 0
         self._thread: threading.Thread | None = None
@@ -37,10 +45,11 @@ class Wakeups:
         self._begin()
 
     def work(self) -> None:
-        """Something may be ready: wake the workers."""
+        """This process has made something ready: wake its workers, and spare them a look before they lease."""
         with self._lock:
             workers = list(self._workers)
         for signal in workers:
+            signal.there_is_work = True
             signal.set()
 
     def ended(self, run_ids: Iterable[str]) -> None:
@@ -58,7 +67,7 @@ class Wakeups:
             signal.set()
 
     @contextmanager
-    def worker(self, signal: threading.Event) -> Iterator[None]:
+    def worker(self, signal: WorkSignal) -> Iterator[None]:
         """Have *signal* set whenever there may be work."""
         with self._lock:
             self._workers.add(signal)
@@ -98,9 +107,8 @@ class Wakeups:
             return
         with self._lock:
             self._watchers += change
-            if self._watchers and self._thread is None:
+            if self._watchers and self._thread is None and not self._stop.is_set():
                 self._seen = self._look()
-                self._stop.clear()
                 self._thread = threading.Thread(target=self._loop, name="flowkit-wakeup", daemon=True)
                 self._thread.start()
 
@@ -128,10 +136,10 @@ class Wakeups:
         return found.st_size, found.st_mtime_ns
 
     def close(self) -> None:
-        """Wake everybody a last time and stop looking."""
-        self._stop.set()
+        """Wake everybody a last time and stop looking, for good."""
         with self._lock:
-            thread, self._thread = self._thread, None
+            self._stop.set()
+            thread = self._thread
         self.everybody()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)

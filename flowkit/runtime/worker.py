@@ -104,14 +104,17 @@ class Worker:
             self._wakeups.ended(ended)
         self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
 
-    def loop(self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None) -> None:
-        """Work until *stop* says so or *max_cycles* passes are made."""
+    def loop(
+        self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None, each: Callable[[], None]
+    ) -> None:
+        """Work until *stop* says so or *max_cycles* passes are made; *each* is called before every pass."""
         cycles = 0
         with self._wakeups.worker(self.crew.wake):
             while not stop() and (max_cycles is None or cycles < max_cycles):
                 cycles += 1
                 self.crew.wake.clear()
                 try:
+                    each()
                     self._pass(poll_interval)
                     self._pause = 0.0
                 except StoreError as error:
@@ -119,7 +122,8 @@ class Worker:
 
     def _pass(self, poll_interval: float) -> None:
         self._stand_still_if_crashed()
-        if not (self.crew.has_mail or self._kept):
+        hinted, self.crew.wake.there_is_work = self.crew.wake.there_is_work, False
+        if not (self.crew.has_mail or self._kept or (hinted and self.crew.free)):
             due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds()))
             if not due:
                 self._tell_idle(held)
@@ -130,9 +134,10 @@ class Worker:
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
         if wake_at is not None:
-            seconds = min(seconds, max(0.001, (wake_at - self._clock.now()) / SECOND))
-        with self._wakeups.watching():
-            self._clock.wait(self.crew.wake, seconds)
+            seconds = min(seconds, (wake_at - self._clock.now()) / SECOND)
+        if seconds > 0:
+            with self._wakeups.watching():
+                self._clock.wait(self.crew.wake, seconds)
 
     def _tell_idle(self, held: dict[str, Micros]) -> None:
         if self._idle_told or self.crew.in_flight:
@@ -201,5 +206,5 @@ class Worker:
 
     def look(self, run: int | None = None) -> tuple[bool, Micros | None]:
         """Say whether a pass would do anything now, or else when."""
-        due, wake_at, _ = self._cycle.look(Demand(1, self._kinds(), run))
+        due, wake_at, _ = self._cycle.look(Demand(min(1, self.crew.free), self._kinds(), run))
         return due, wake_at

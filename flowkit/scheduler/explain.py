@@ -84,7 +84,7 @@ def explain(engine: Engine, tx: Session, run_id: str, step_id: str, served_kinds
         RunNotFound, StepNotFound: there is none.
     """
     step = engine.views.step(tx, run_id, step_id)
-    reads = Explaining(engine.db, engine.tables)
+    reads = engine.explaining
     standing = reads.standing(tx, run_id, step_id)
     if step.status.is_ended:
         return _ended(step)

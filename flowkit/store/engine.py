@@ -9,6 +9,7 @@ from flowkit.store.catalog import Catalog
 from flowkit.store.commands import Commands
 from flowkit.store.database import Connector, Database, Program, Session
 from flowkit.store.effects import Effects
+from flowkit.store.explaining import Explaining
 from flowkit.store.graphs import Graphs
 from flowkit.store.history import History
 from flowkit.store.lanes import Lanes
@@ -42,6 +43,7 @@ class Engine:
         self.outcomes = Outcomes(self.db, self.tables, self.runs, self.graphs, self.propagation)
         self.effects = Effects(self.db, self.tables)
         self.history = History(self.db, self.tables, self.runs)
+        self.explaining = Explaining(self.db, self.tables)
         self.commands = Commands(self.db, self.tables, self.runs, self.history)
         self.catalog = Catalog(self.db, self.tables)
         self.workers = Workers(self.db, self.tables)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
+import attrs
 from peewee import JOIN
 
 from flowkit.errors import ResultNotFound
@@ -21,6 +23,14 @@ from flowkit.store.paging import checked_limit, key_at, page_of
 from flowkit.store.rows import artifact_from_row, record_columns, record_from_row, ref_columns, ref_from_row
 from flowkit.store.statements import param, statement
 from flowkit.store.views_steps import StepViews
+
+
+@attrs.frozen
+class StoredValue:
+    """A step's result as it is stored, and the kind of the step, which says how to read it."""
+
+    kind: str
+    body: bytes | None
 
 
 class ResultViews(StepViews):
@@ -77,6 +87,13 @@ class ResultViews(StepViews):
     def _refs_of_step(self) -> Any:
         return self._select_refs().where(self._t.artifacts.step == param("step"))
 
+    @statement
+    def _values(self) -> Any:
+        s, r, lane, res = self._t.steps, self._t.runs, self._t.lanes, self._t.results
+        query = s.select(s.id, lane.kind, res.body, res.sha256).join(r, on=(r.key == s.run)).switch(s)
+        query = query.join(lane, on=(lane.id == s.lane)).switch(s).join(res, JOIN.LEFT_OUTER, on=(res.step == s.key))
+        return query.where((r.id == param("run")) & s.id.in_(self.db.dialect.texts("ids")))
+
     def result(self, tx: Session, run_id: str, step_id: str) -> StepResult | None:
         """Return how a step ended and what it handed over; None only while it has not ended.
 
@@ -108,6 +125,19 @@ class ResultViews(StepViews):
             error=error_from_text(error) if status is StepStatus.FAILED else None,
             completed_at=ended_at,
         )
+
+    def values(self, tx: Session, run_id: str, step_ids: Collection[str]) -> dict[str, StoredValue]:
+        """Return the results of several steps, by id, checked; a step that is not there is missing.
+
+        Raises:
+            DataCorrupted: what is stored is not what was handed over.
+        """
+        found: dict[str, StoredValue] = {}
+        for step_id, kind, body, digest in tx.rows(self._values, run=run_id, ids=json.dumps(list(step_ids))):
+            if body is not None:
+                body = verified(body, digest, f"the result of step {step_id!r} of run {run_id!r}")
+            found[step_id] = StoredValue(kind, body)
+        return found
 
     def records(
         self, tx: Session, run_id: str | None = None, *, collection: str, limit: int = 1000, cursor: str | None = None

@@ -13,20 +13,24 @@ _LOOK_EVERY = 0.002
 class FakeClock:
     """Time for tests: ``advance(seconds)`` moves it and wakes every wait; nothing else does.
 
-    A wait ends when its signal is set, or when the clock has been moved past its timeout.
+    A wait ends when its signal is set, or when the clock has been moved past its timeout. That counts from when the
+    thread last looked at the clock, so a move between its look and its wait is not missed.
     """
 
     def __init__(self, start: Micros = START) -> None:
         self._now = start
         self._elapsed: Micros = 0
         self._moved = threading.Condition()
+        self._looked = threading.local()
 
     def now(self) -> Micros:
         """Return the present instant in integer microseconds UTC."""
+        self._looked.at = self._elapsed
         return self._now
 
     def monotonic(self) -> float:
         """Return seconds since the clock was made."""
+        self._looked.at = self._elapsed
         return self._elapsed / SECOND
 
     def advance(self, seconds: float) -> None:
@@ -46,9 +50,11 @@ class FakeClock:
 
     def wait(self, signal: threading.Event, timeout: float | None) -> bool:
         """Block until *signal* is set or the clock was moved by *timeout* seconds."""
-        until = None if timeout is None else self._elapsed + micros(timeout)
+        since: Micros = getattr(self._looked, "at", self._elapsed)
+        until = None if timeout is None else since + micros(timeout)
         with self._moved:
             while not signal.is_set() and (until is None or self._elapsed < until):
                 # A signal is set without telling this condition, so it is looked at again and again, in real time.
                 self._moved.wait(_LOOK_EVERY)
+            self._looked.at = self._elapsed
         return signal.is_set()

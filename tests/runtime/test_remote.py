@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,16 +17,24 @@ import cattrs
 import loky
 import pytest
 
-from flowkit import FileArtifactStore, RunHandle, Runtime, SQLiteProjectionStore, SQLiteStore, executor
+from flowkit import FileArtifactStore, Retry, RunHandle, Runtime, SQLiteProjectionStore, SQLiteStore, executor
+from flowkit.clock import SECOND
 from flowkit.dsl.decorators import definitions_of
 from flowkit.errors import ConfigError
 from flowkit.model.definitions import ExecutorDef
+from flowkit.model.lease import Lease
 from flowkit.model.names import joined
+from flowkit.model.outcome import Failed, Outcome
 from flowkit.model.outputs import Progress
+from flowkit.model.step import LeasedStep, Settlement
+from flowkit.runtime.attempts import Attempt, StopReason
 from tests.runtime import remote_tasks
 from tests.runtime.remote_tasks import Page, Pages
 
 LONG = 60
+START = 1_700_000_000 * SECOND
+
+OpenRuntime = Callable[[Executor], Runtime]
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -206,6 +216,62 @@ def test_workers_that_stop_kill_the_process_and_give_the_step_back_uncounted(run
     runtime.cancel_run(handle.id)
 
 
+class Ended:
+    """Takes the settlements of attempts, in place of a crew."""
+
+    def __init__(self) -> None:
+        self.settlements: queue.Queue[Settlement] = queue.Queue()
+
+    def begin(self, attempt: Attempt) -> None: ...
+
+    def finish(self, attempt: Attempt, settled: Settlement) -> None:
+        self.settlements.put(settled)
+
+
+def attempt_at(runtime: Runtime, kind: str, input: Any) -> Attempt:
+    found = runtime._parts.registry.executable(kind)
+    assert found is not None
+    lease = Lease("worker", "token", 1, START, START + 30 * SECOND)
+    known: dict[str, Any] = {"key": 1, "run_key": 1, "run_id": "run", "id": "step", "kind": kind, "queue": "default"}
+    known |= {"attempt": 1, "generation": 0, "retry": Retry(max_attempts=1), "timeout": SECOND, "lease": lease}
+    return Attempt(LeasedStep(input=json.dumps(input).encode(), **known), found, lambda attempt, settled: None)
+
+
+@pytest.mark.parametrize("reason", ["released", "timeout"])
+def test_the_end_of_a_killed_attempt_says_what_it_was_killed_for(
+    runtime: Runtime, pipe: Path, reason: StopReason
+) -> None:
+    ended, attempt = Ended(), attempt_at(runtime, "process/hang", str(pipe))
+    runtime._parts.remote("process", ended).start([attempt])
+    wait = begun(pipe)
+    attempt.stop(reason)
+    wait()
+    outcome = ended.settlements.get(timeout=LONG).outcome
+    assert code_of(outcome) == ("timeout" if reason == "timeout" else "released")
+
+
+@pytest.mark.parametrize("reason", ["canceled", "lost", "released", "timeout"])
+def test_the_end_of_an_attempt_that_a_pool_gave_back_says_why(
+    in_elsewhere: OpenRuntime, reason: StopReason
+) -> None:
+    blocker = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        runtime = in_elsewhere(threads)
+        threads.submit(blocker.wait)
+        ended, attempt = Ended(), attempt_at(runtime, "elsewhere/wait", 0.0)
+        try:
+            runtime._parts.remote("elsewhere", ended).start([attempt])
+            attempt.stop(reason)
+            outcome = ended.settlements.get(timeout=LONG).outcome
+        finally:
+            blocker.set()
+    assert code_of(outcome) == ("timeout" if reason == "timeout" else "released")
+
+
+def code_of(outcome: Outcome) -> str:
+    return outcome.error.code if isinstance(outcome, Failed) else type(outcome).__name__.lower()
+
+
 def test_processes_run_side_by_side(runtime: Runtime, tmp_path: Path) -> None:
     pipes = [tmp_path / "first", tmp_path / "second"]
     for path in pipes:
@@ -242,9 +308,6 @@ def in_elsewhere(tmp_path: Path) -> Iterator[Callable[[Executor], Runtime]]:
     yield open_one
     for runtime in opened:
         runtime.close()
-
-
-OpenRuntime = Callable[[Executor], Runtime]
 
 
 def test_any_executor_is_a_pool(elsewhere: Executor, in_elsewhere: OpenRuntime) -> None:

@@ -13,6 +13,7 @@ import pytest
 from flowkit import Runtime
 from flowkit.clock import SystemClock
 from flowkit.store.check import check, install_guard
+from flowkit.store.database import Database
 from flowkit.store.engine import Engine
 from flowkit.store.sqlite import SQLiteConnector
 from flowkit.testing import FakeClock
@@ -22,19 +23,20 @@ OpenRuntime = Callable[..., Runtime]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Engine]:
-    engine = Engine(SQLiteConnector(str(path), "process"), SystemClock())
+def _opened(path: Path) -> Iterator[Database]:
+    database = Database(SQLiteConnector(str(path), "process"), SystemClock())
     try:
-        yield engine
+        yield database
     finally:
-        engine.db.close()
+        database.close()
 
 
 @pytest.fixture(scope="session")
 def guarded_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an empty store with the guard in it, to be copied: that is faster than making one for each story."""
     path = tmp_path_factory.mktemp("guarded") / "flowkit.db"
-    with _opened(path) as engine, engine.write() as tx:
+    Engine(SQLiteConnector(str(path), "process"), SystemClock()).db.close()
+    with _opened(path) as database, database.write() as tx:
         install_guard(tx)
     return path
 
@@ -45,7 +47,7 @@ def sound(tmp_path: Path, guarded_store: Path) -> Iterator[Path]:
     path = tmp_path / "flowkit.db"
     shutil.copy(guarded_store, path)
     yield path
-    with _opened(path) as engine, engine.read() as tx:
+    with _opened(path) as database, database.read() as tx:
         assert check(tx) == []
 
 

@@ -36,9 +36,7 @@ def register(runtime: Runtime, *functions: Any) -> None:
         runtime.register_executor(function)
 
 
-def start(
-    runtime: Runtime, describe: Callable[[RunBuilder], Any], *functions: Any, **options: Any
-) -> RunHandle[Any]:
+def start(runtime: Runtime, describe: Callable[[RunBuilder], Any], *functions: Any, **options: Any) -> RunHandle[Any]:
     """Start a run of a package whose entrypoint is *describe*; *functions* are registered first."""
     register(runtime, *functions)
 

@@ -48,9 +48,7 @@ class _Connection:
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
-def test_an_outcome_that_was_committed_is_not_committed_again(
-    sound: Path, flowkit_clock: Any, ends_well: bool
-) -> None:
+def test_an_outcome_that_was_committed_is_not_committed_again(sound: Path, flowkit_clock: Any, ends_well: bool) -> None:
     store = ForgetfulStore(sound)
 
     @executor("once")

@@ -111,9 +111,7 @@ def test_a_worker_killed_before_it_commits_leaves_nothing_of_the_attempt(
     assert standing(flowkit_runtime, run.id) == {"mark": "succeeded", "child": "succeeded"}
 
 
-def test_a_worker_killed_after_it_committed_has_lost_nothing(
-    flowkit_runtime: Runtime, flowkit_crash: Crash
-) -> None:
+def test_a_worker_killed_after_it_committed_has_lost_nothing(flowkit_runtime: Runtime, flowkit_crash: Crash) -> None:
     run = start(flowkit_runtime, lambda run: run.step("echo", echo, 1), echo)
     kill_at("after_commit", flowkit_runtime, flowkit_crash)
     assert outcomes(flowkit_runtime, run.id, "echo") == [(1, "succeeded")]
@@ -121,7 +119,11 @@ def test_a_worker_killed_after_it_committed_has_lost_nothing(
 
 
 def test_a_worker_killed_at_its_heartbeat_writes_nothing_any_more(
-    flowkit_runtime: Runtime, flowkit_crash: Crash, flowkit_clock: FakeClock, open_runtime: OpenRuntime, meeting: Meeting
+    flowkit_runtime: Runtime,
+    flowkit_crash: Crash,
+    flowkit_clock: FakeClock,
+    open_runtime: OpenRuntime,
+    meeting: Meeting,
 ) -> None:
     @executor("slow")
     def slow(step: StepContext) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import Runtime, RuntimeClosed, StepContext, executor
+from flowkit import DiscoveryError, Runtime, RuntimeClosed, StepContext, executor
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import Meeting, echo, eventually, in_background, outcomes, standing, start
 
@@ -135,9 +135,7 @@ def test_no_thread_is_left_of_a_runtime_that_was_closed(open_runtime: OpenRuntim
     eventually(lambda: set(threading.enumerate()) <= before)
 
 
-def test_a_runtime_that_could_not_be_made_leaves_the_store_free(open_runtime: OpenRuntime, sound: Any) -> None:
-    from flowkit import DiscoveryError
-
+def test_a_runtime_that_could_not_be_made_leaves_the_store_free(open_runtime: OpenRuntime) -> None:
     with pytest.raises(DiscoveryError):
         open_runtime(modules=["no_such_module"])
     runtime = open_runtime(echo)

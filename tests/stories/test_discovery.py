@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,7 +174,6 @@ def announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> 
             "announced-1.0.dist-info/entry_points.txt": "[flowkit.modules]\nannounced = announced\n",
         }
     )
-    importlib.metadata.MetadataPathFinder.invalidate_caches()
 
 
 def test_installed_distributions_announce_their_modules(announced: None) -> None:

@@ -82,7 +82,6 @@ def error_of(runtime: Runtime, function: Any, *, in_pool: bool = False, **option
         (SystemExit(2), "SystemExit: 2"),
         (GeneratorExit(), "GeneratorExit"),
         (ValueError("nul \0 and surrogate \udc80"), "ValueError: nul \\x00 and surrogate \\udc80"),
-        (BaseExceptionGroup("many", [ValueError("one")]) if sys.version_info >= (3, 11) else ValueError("many"), "many"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )

@@ -9,7 +9,7 @@ import pytest
 
 from flowkit import ConfigError, RunBuilder, RunHandle, RunNotFound, Runtime, StepNotFound, package
 from flowkit.testing import FakeClock
-from tests.stories.telling import echo, fail, register, standing, start
+from tests.stories.telling import echo, fail, standing, start
 
 
 @package("other")
@@ -24,7 +24,8 @@ def runs(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> list[RunHandle[A
     for number in range(4):
         failing = number == 1
         describe = (lambda run: run.step("a", fail)) if failing else (lambda run: run.step("a", echo, 1))
-        started.append(start(flowkit_runtime, describe, echo, fail, other, metadata={"n": number, "even": number % 2 == 0}))
+        metadata = {"n": number, "even": number % 2 == 0}
+        started.append(start(flowkit_runtime, describe, echo, fail, other, metadata=metadata))
         if number < 2:
             flowkit_runtime.drain()
         flowkit_clock.advance(1)

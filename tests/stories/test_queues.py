@@ -27,9 +27,7 @@ def running(runtime: Runtime, run_id: str) -> int:
     return len(runtime.steps(run_id, status="running"))
 
 
-def test_one_slow_step_does_not_block_another_queue(
-    open_runtime: OpenRuntime, slow: Any, meeting: Meeting
-) -> None:
+def test_one_slow_step_does_not_block_another_queue(open_runtime: OpenRuntime, slow: Any, meeting: Meeting) -> None:
     runtime = open_runtime(slow, echo, queues={"slow": QueueConfig(max_workers=1)})
     long = start(runtime, lambda run: run.map("slow", slow, [None] * 5, queue="slow") and None)
     with runtime.workers():

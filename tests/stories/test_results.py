@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from flowkit import ResultNotFound, Runtime, StepContext, executor
+from flowkit import ResultNotFound, RunBuilder, Runtime, StepContext, executor
 from tests.stories.telling import code_of, echo, standing, start
 
 CYCLE: list[Any] = []
@@ -175,9 +175,7 @@ def test_typed_values_come_out_equal_to_what_went_in(flowkit_runtime: Runtime) -
         got.append(made)
         return made
 
-    run = start(
-        flowkit_runtime, lambda run: run.step("use", use, made=run.step("make", make, EVERYTHING)), make, use
-    )
+    run = start(flowkit_runtime, lambda run: run.step("use", use, made=run.step("make", make, EVERYTHING)), make, use)
     flowkit_runtime.drain()
     assert [*got, run.result()] == [EVERYTHING] * 3
     typed = flowkit_runtime.result(run.id, "use", Everything)
@@ -198,7 +196,11 @@ def test_the_result_of_one_step_and_another_type_can_be_asked_for(flowkit_runtim
 
 
 def test_a_run_with_several_first_steps_and_no_output_says_to_return_a_handle(flowkit_runtime: Runtime) -> None:
-    run = start(flowkit_runtime, lambda run: (run.step("a", echo, 1), run.step("b", echo, 2)) and None, echo)
+    def describe(run: RunBuilder) -> None:
+        run.step("a", echo, 1)
+        run.step("b", echo, 2)
+
+    run = start(flowkit_runtime, describe, echo)
     flowkit_runtime.drain()
     with pytest.raises(ResultNotFound, match="return a handle"):
         run.result()

@@ -115,9 +115,7 @@ def test_a_delay_of_the_step_is_not_repeated_on_retries(flowkit_runtime: Runtime
     assert code_of(flowkit_runtime, run.id, "a") == "busy"
 
 
-def test_a_delay_counts_from_when_the_dependencies_are_met(
-    flowkit_runtime: Runtime, flowkit_clock: FakeClock
-) -> None:
+def test_a_delay_counts_from_when_the_dependencies_are_met(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
     def describe(run: Any) -> None:
         run.step("a", busy, retry=Retry(1), allow_failure=True)
         run.step("b", busy, delay=10, after=optional("a"), retry=Retry(1))

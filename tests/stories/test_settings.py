@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -154,9 +156,6 @@ def test_durations_are_seconds_or_timedeltas(tmp_path: Path, flowkit_clock: Fake
 
 
 def test_a_worker_is_named_after_its_host_and_process(flowkit_runtime: Runtime) -> None:
-    import os
-    import socket
-
     assert flowkit_runtime.worker_id.startswith(f"{socket.gethostname()[:150]}-{os.getpid()}-")
 
 

@@ -135,14 +135,17 @@ def test_of_many_runs_one_that_cannot_be_started_takes_all_along(runtime: Runtim
     assert len(runtime.runs()) == 0
 
 
+def test_inputs_that_are_no_list_are_refused(runtime: Runtime) -> None:
+    with pytest.raises(ConfigError, match="inputs"):
+        runtime.start_runs(greet, 5)  # type: ignore[arg-type]
+
+
 def test_no_runs_are_started_for_no_inputs(runtime: Runtime) -> None:
     assert runtime.start_runs(greet, []) == []
 
 
 def test_a_package_that_is_not_registered_is_refused_and_the_nearest_one_named(runtime: Runtime) -> None:
-    with pytest.raises(
-        PackageNotRegistered, match="workflow package 'gret' is not registered; did you mean 'greet'"
-    ):
+    with pytest.raises(PackageNotRegistered, match="workflow package 'gret' is not registered; did you mean 'greet'"):
         runtime.start_run("gret", {})
 
 

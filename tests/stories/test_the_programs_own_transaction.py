@@ -12,7 +12,7 @@ import pytest
 from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, package
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import echo, register, standing, start, told
+from tests.stories.telling import echo, eventually, register, standing, start, told
 
 
 @pytest.fixture
@@ -25,9 +25,7 @@ def program(sound: Path) -> Iterator[peewee.SqliteDatabase]:
 
 
 @pytest.fixture
-def runtime(
-    program: peewee.SqliteDatabase, flowkit_clock: FakeClock, flowkit_events: list[Any]
-) -> Iterator[Runtime]:
+def runtime(program: peewee.SqliteDatabase, flowkit_clock: FakeClock, flowkit_events: list[Any]) -> Iterator[Runtime]:
     store = SQLiteStore(database=program)
     observers = [flowkit_events.append]
     with Runtime(store, clock=flowkit_clock, entry_points=False, observers=observers, poll_interval=3600) as opened:
@@ -86,11 +84,13 @@ def test_an_error_of_the_program_takes_the_run_along(program: peewee.SqliteDatab
 def test_the_commit_of_the_program_wakes_a_worker(
     program: peewee.SqliteDatabase, runtime: Runtime, flowkit_events: list[Any]
 ) -> None:
+    register(runtime, other_package)
     with runtime.workers():
+        eventually(lambda: "idle" in told(flowkit_events))
         with program.atomic():
-            run = start(runtime, lambda run: run.step("a", echo, "woken"))
+            run = runtime.start_run("other")
             assert told(flowkit_events, "run_created") == []
-        assert run.result(timeout=30) == "woken"
+        assert run.result(timeout=30) == 1
     assert told(flowkit_events, "run_created") == ["run_created"]
 
 

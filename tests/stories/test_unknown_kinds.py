@@ -37,7 +37,9 @@ def test_a_kind_that_nobody_serves_holds_up_no_other_of_its_queue(
     assert run.status() == "succeeded"
 
 
-def test_a_kind_that_is_registered_later_is_served_from_then_on(flowkit_runtime: Runtime, open_runtime: OpenRuntime) -> None:
+def test_a_kind_that_is_registered_later_is_served_from_then_on(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
     run = start(flowkit_runtime, lambda run: run.step("a", rare, 7), rare)
     late = open_runtime(echo)
     with late.workers(poll_interval=3600):

@@ -183,8 +183,11 @@ def test_progress_is_seen_while_a_step_runs_and_the_last_of_it_afterwards(
         step.progress(2, 3)
         step.progress(3, 3, "surrogate \udc80")
 
-    run = start(flowkit_runtime, lambda run: run.step("a", long), long)
     with flowkit_runtime.workers():
+        # What keeps attempts alive has had nothing to keep for a while.
+        start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo, long).wait(timeout=30)
+        flowkit_clock.advance(1)
+        run = start(flowkit_runtime, lambda run: run.step("a", long))
         meeting.expect()
         flowkit_clock.advance(1)
         eventually(lambda: flowkit_runtime.step(run.id, "a").progress is not None)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import socket
 import threading
 from typing import Any
 
 import pytest
 
 from flowkit import ConfigError, CycleResult, Retry, RunBuilder, Runtime, StepContext, executor
+from flowkit.model.worker import WorkerInfo
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -64,9 +67,7 @@ def test_a_pass_counts_what_was_canceled(flowkit_runtime: Runtime) -> None:
     assert standing(flowkit_runtime, runs[0]) == {"a": "canceled (run)"}
 
 
-def test_draining_goes_on_until_nothing_is_due_and_sums_up(
-    open_runtime: OpenRuntime, flowkit_clock: FakeClock
-) -> None:
+def test_draining_goes_on_until_nothing_is_due_and_sums_up(open_runtime: OpenRuntime, flowkit_clock: FakeClock) -> None:
     runtime = open_runtime(echo, busy, fail, max_workers=1)
 
     def describe(run: RunBuilder) -> None:
@@ -180,6 +181,87 @@ def test_what_is_not_finished_within_the_grace_is_given_back(
     assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
     meeting.let_go()
     assert told.wait(30)
+
+
+def test_ctrl_c_gives_back_what_is_in_flight_at_once(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("interrupting")
+    def interrupting(step: StepContext) -> None:
+        _thread.interrupt_main()
+        meeting.wait()
+
+    run = start(flowkit_runtime, lambda run: run.step("a", interrupting), interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        flowkit_runtime.start_workers(poll_interval=3600)
+    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
+    assert standing(flowkit_runtime, run.id) == {"a": "ready"}
+
+
+def test_draining_does_not_spin_while_the_only_slot_is_taken_by_what_timed_out(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("slow", timeout=5, retry=Retry(initial=0))
+    def slow(step: StepContext) -> int:
+        if step.attempt == 1:
+            meeting.wait()
+        return step.attempt
+
+    runtime = open_runtime(slow, max_workers=1)
+    run = start(runtime, lambda run: run.step("a", slow))
+    drained: list[CycleResult] = []
+    draining = in_background(lambda: drained.append(runtime.drain()))
+    meeting.expect()
+    flowkit_clock.advance(5)
+    draining.join(30)
+    assert drained == [CycleResult(retried=1)]
+    meeting.let_go()
+    eventually(lambda: runtime.drain().processed or run.status() == "succeeded")
+    assert run.result() == 2
+
+
+def test_running_a_package_goes_on_when_the_slot_of_what_timed_out_comes_free(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("slow", timeout=5, retry=Retry(initial=0))
+    def slow(step: StepContext) -> int:
+        if step.attempt == 1:
+            meeting.wait()
+        return step.attempt
+
+    runtime = open_runtime(slow, max_workers=1, poll_interval=3600)
+    runtime.cancel_run(start(runtime, lambda run: run.step("a", slow)).id)
+    found: list[Any] = []
+    running = in_background(lambda: found.append(runtime.run("story").result()))
+    meeting.expect()
+    flowkit_clock.advance(5)
+    eventually(lambda: outcomes(runtime, runtime.runs()[0].id, "a") == [(1, "retried")])
+    meeting.let_go()
+    running.join(30)
+    assert found == [2]
+
+
+def test_a_worker_says_what_it_serves_also_when_that_becomes_more(flowkit_runtime: Runtime) -> None:
+    with flowkit_runtime.workers(poll_interval=3600):
+        register(flowkit_runtime, echo)
+        eventually(lambda: [worker.kinds for worker in flowkit_runtime.stats().workers] == [("echo",)])
+    assert flowkit_runtime.stats().workers == ()
+
+
+def test_a_worker_says_now_and_then_that_it_is_still_there(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
+    with flowkit_runtime.workers(poll_interval=10):
+        eventually(lambda: flowkit_runtime.stats().workers)
+        begun = flowkit_runtime.stats().workers[0].seen_at
+        eventually(lambda: flowkit_clock.advance(10) or flowkit_runtime.stats().workers[0].seen_at > begun)
+        assert flowkit_runtime.stats().workers[0].started_at == begun
+
+
+def test_a_worker_forgets_those_that_died(flowkit_runtime: Runtime) -> None:
+    with flowkit_runtime._parts.engine.write() as tx:
+        dead = WorkerInfo("dead/1", socket.gethostname(), 2**22 + 1, "", ("echo",), 0, 0)
+        flowkit_runtime._parts.engine.workers.announce(tx, dead)
+    with flowkit_runtime.workers():
+        eventually(lambda: [worker.kinds for worker in flowkit_runtime.stats().workers] == [()])
 
 
 def test_workers_in_the_background_stop_with_their_block(flowkit_runtime: Runtime) -> None:
