@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cattrs
@@ -10,8 +10,9 @@ import cattrs
 from flowkit.errors import InvalidInput
 from flowkit.model import gate
 from flowkit.model.codec_compiler import Compiler
-from flowkit.model.codec_problems import Unfit, described, problems_of, refusal
-from flowkit.model.schema import document
+from flowkit.model.codec_hooks import Hooks
+from flowkit.model.codec_problems import Unfit, described, key_step, problems_of, refusal
+from flowkit.model.schema import Document
 
 
 class Codec:
@@ -51,19 +52,28 @@ class Codec:
         Raises:
             InvalidInput: it does not fit *annotation* exactly; every path is named.
         """
-        made = _convert(self._open.find(annotation).decode, value, where)
-        gate.check(_convert(self._strict.find(annotation).encode, made, where), where)
+        structure = self._open.find(annotation).structure
+        made = _told(where, lambda: structure(value, None))
+        _encoded(self._strict.find(annotation), made, where, gate.RESULT_LIMIT)
         return made
 
     def encoder(self, annotation: Any, where: str, limit: int) -> Callable[[Any], bytes]:
         """Return ``encode`` for one annotation."""
-        convert = self._strict.find(annotation).encode
-        return lambda value: gate.dumps(_convert(convert, value, where), where, limit)
+        hooks = self._strict.find(annotation)
+        return lambda value: _encoded(hooks, value, where, limit)
 
     def decoder(self, annotation: Any, where: str) -> Callable[[bytes], Any]:
         """Return ``decode`` for one annotation."""
-        convert = self._strict.find(annotation).decode
-        return lambda body: _convert(convert, _read(body, where), where)
+        structure = self._strict.find(annotation).structure
+
+        def decode(body: bytes) -> Any:
+            try:
+                value = gate.loads(body)
+            except (ValueError, RecursionError) as error:
+                raise InvalidInput(f"{where}: not JSON: {described(error)}") from None
+            return _told(where, lambda: structure(value, None))
+
+        return decode
 
     def check(self, annotation: Any) -> None:
         """Refuse an annotation whose values could not be stored.
@@ -76,20 +86,47 @@ class Codec:
     def schema(self, annotation: Any) -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of an annotation; ``{}`` where nothing is known."""
         try:
-            return document(self._strict.find(annotation))
+            self._strict.find(annotation)
         except TypeError:
             return {}
+        return Document(self._strict.is_own, self._default).of(annotation)
+
+    def _default(self, value: Any, annotation: Any) -> Any:
+        return gate.loads(self.encode(value, annotation))
 
 
-def _convert(convert: Callable[[Any], Any], value: Any, where: str) -> Any:
+def _told(where: str, convert: Callable[[], Any]) -> Any:
     try:
-        return convert(value)
+        return convert()
     except Exception as error:
         raise refusal(where, problems_of(error)) from (None if isinstance(error, Unfit) else error)
 
 
-def _read(body: bytes, where: str) -> Any:
-    try:
-        return gate.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where}: not JSON: {described(error)}") from None
+def _encoded(hooks: Hooks, value: Any, where: str, limit: int) -> bytes:
+    """Return JSON text that was read back already: what does not fit, or would come back changed, is refused."""
+
+    def round_trip() -> tuple[Any, Any]:
+        plain = hooks.unstructure(value)
+        return plain, hooks.structure(plain, None)
+
+    plain, again = _told(where, round_trip)
+    body = gate.dumps(plain, where, limit)
+    remade = _told(where, lambda: hooks.unstructure(again))
+    if remade != plain:
+        text = "would come back changed by its own class or hooks"
+        raise refusal(where, [(path, text) for path in _changed(plain, remade)])
+    return body
+
+
+def _changed(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Find the paths at which two JSON values differ."""
+    if type(one) is dict and type(other) is dict and one.keys() == other.keys():
+        pairs = [(key_step(key), one[key], other[key]) for key in one]
+    elif type(one) is list and type(other) is list and len(one) == len(other):
+        pairs = [(f"[{at}]", *both) for at, both in enumerate(zip(one, other))]
+    else:
+        pairs = []
+        yield path
+    for step, before, after in pairs:
+        if before != after:
+            yield from _changed(before, after, path + step)

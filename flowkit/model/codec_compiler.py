@@ -1,33 +1,28 @@
-"""Finds the hooks of an annotation: the user's own first, then those of its kind; each is made once."""
+"""Finds the hooks of annotations, each made once: cattrs' generated code with strict hooks below the user's own."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from enum import Enum
-from typing import Any, ForwardRef, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable
+from typing import Any, get_args
 
 import attrs
 import cattrs
+from cattrs.fns import identity
 
-from flowkit.model.codec_collections import collection_hooks
-from flowkit.model.codec_custom import CustomHooks
-from flowkit.model.codec_foreign import foreign_hooks
-from flowkit.model.codec_hooks import ANYTHING, PLAIN_JSON, Decode, Hooks, fixed, shown
-from flowkit.model.codec_records import (
-    class_hooks,
-    is_namedtuple,
-    is_typed_dict,
-    namedtuple_hooks,
-    record_class,
-    typed_dict_hooks,
-)
-from flowkit.model.codec_scalars import SCALARS, enum_hooks, is_literal, literal_hooks
+from flowkit.model.codec_annotations import kind_of, origin_of, shown, simplified
+from flowkit.model.codec_collections import dict_hooks, list_hooks
+from flowkit.model.codec_hooks import ANYTHING, DICT, Hooks, passing
+from flowkit.model.codec_models import model_hooks
+from flowkit.model.codec_records import class_hooks, tuple_hooks, typed_dict_hooks
+from flowkit.model.codec_scalars import SCALARS, choice
 from flowkit.model.codec_unions import union_hooks
-from flowkit.model.definitions import ANY
+from flowkit.model.codec_user import UserHooks, copied
+from flowkit.model.schema import fields_of
 
 _FILE = "an open file cannot be stored; pass its Path, or store it as an artifact"
 _ITERATOR = "an iterator cannot be stored; make it a list"
-_NO_FORM = "it has no JSON form; use an attrs class or a dataclass, or give Runtime a converter with hooks for it"
 _REASONS = {
     "Callable": "a function cannot be stored; pass the values that it would use",
     "IO": _FILE,
@@ -36,22 +31,32 @@ _REASONS = {
     "Iterator": _ITERATOR,
     "Generator": _ITERATOR,
 }
-_WRAPPERS = ("Annotated", "Final", "Required", "NotRequired", "ReadOnly")
+_NO_FORM = "it has no JSON form; use an attrs class or a dataclass, or give Runtime a converter with hooks for it"
 
 
 class Compiler:
-    """Makes and remembers hooks.
+    """Makes the hooks of annotations, each once.
 
     Args:
-        converter: a cattrs converter whose hooks go first.
-        takes_instances: decoding lets values pass that are instances already.
+        converter: a cattrs converter whose hooks go first; it is copied.
+        takes_instances: structuring lets values pass that are instances already.
     """
 
     def __init__(self, converter: cattrs.Converter | None, *, takes_instances: bool) -> None:
         self._takes_instances = takes_instances
         self._lock = threading.RLock()
-        self._found: dict[Any, Hooks] = {}
-        self._custom = CustomHooks(converter, self.find) if converter is not None else None
+        self._made: dict[Any, Hooks] = {}
+        self._finished: dict[Any, Hooks] = {}  # without the classes that are at hand, which other threads must not see
+        self._user = UserHooks(converter)
+        self._converter = made = copied(converter or cattrs.Converter())
+        made.register_structure_hook_factory(lambda t: not self._user.read(t), lambda t: self.find(t).structure)
+        made.register_unstructure_hook_factory(lambda t: not self._user.write(t), lambda t: self.find(t).unstructure)
+        for scalar in SCALARS:
+            self.find(scalar)
+
+    def is_own(self, annotation: Any) -> bool:
+        """Whether the user's converter has a hook of its own for an annotation."""
+        return self._user.read(annotation) or self._user.write(annotation)
 
     def find(self, annotation: Any) -> Hooks:
         """Return the hooks of an annotation.
@@ -59,115 +64,99 @@ class Compiler:
         Raises:
             TypeError: its values could not be stored.
         """
-        annotation = _unwrapped(annotation)
         try:
-            hash(annotation)
-        except TypeError:  # an Annotated inside may carry anything
-            return self._made(annotation)
+            return self._finished[annotation]
+        except (KeyError, TypeError):  # not made yet, or an Annotated that carries what cannot be hashed
+            pass
         with self._lock:
-            return self._found.get(annotation) or self._remembered(annotation)
+            is_outermost = len(self._made) == len(self._finished)
+            annotation = simplified(annotation, self.is_own)
+            if annotation not in self._made:
+                self._make_or_forget(annotation)
+            if is_outermost:
+                self._finished.update(self._made)
+            return self._made[annotation]
 
-    def _remembered(self, annotation: Any) -> Hooks:
-        before = set(self._found)
+    def _make_or_forget(self, annotation: Any) -> None:
+        before = set(self._made)
         try:
-            if (cls := record_class(annotation)) is not None:
-                self._found[annotation] = self._later(annotation, cls)
-            made = self._found[annotation] = self._made(annotation)
+            self._make(annotation)
         except BaseException:
             # What was made on the way may point to what was not.
-            for found in set(self._found) - before:
-                del self._found[found]
+            for made in self._made.keys() - before - self._finished.keys():
+                del self._made[made]
             raise
-        return made
+
+    def _make(self, annotation: Any) -> None:
+        kind, cls = kind_of(annotation), origin_of(annotation)
+        if kind in ("class", "typeddict"):
+            self._made[annotation] = self._later(annotation, cls)
+        own = self.is_own(annotation)
+        made = self._by_user(annotation) if own else self._by_kind(annotation, kind)
+        if self._takes_instances:
+            made = passing(made)
+        if isinstance(annotation, type) and cls is annotation and (own or kind == "enum" or annotation in SCALARS):
+            # cattrs asks for classes first, where str also takes an Enum of str.
+            self._converter.register_structure_hook(annotation, made.structure)
+            self._converter.register_unstructure_hook(annotation, made.unstructure)
+        self._made[annotation] = made
 
     def _later(self, annotation: Any, cls: type) -> Hooks:
         """Return hooks for a class that refers to itself: they ask for the finished ones when they are called."""
-        found, python = self._found, frozenset({cls})
+        made, is_class = self._made, kind_of(annotation) == "class"
         return Hooks(
-            name=shown(annotation),
-            encode=lambda value: found[annotation].encode(value),
-            decode=lambda value: found[annotation].decode(value),
-            json=frozenset({dict}),
-            python=python,
-            schema=lambda definitions: found[annotation].schema(definitions),
+            lambda value, _: made[annotation].structure(value, _),
+            lambda value: made[annotation].unstructure(value),
+            DICT,
+            frozenset({cls if is_class else dict}),
+            keys=frozenset() if is_class else None,
         )
 
-    def _made(self, annotation: Any) -> Hooks:
-        hooks = self._by_user(annotation) or self._by_kind(annotation)
-        if self._takes_instances and hooks.python - ANYTHING:
-            return attrs.evolve(hooks, decode=_passing(hooks))
-        return hooks
+    def _by_user(self, annotation: Any) -> Hooks:
+        kind, python = kind_of(annotation), frozenset({annotation} if isinstance(annotation, type) else ())
+        if not self._user.read(annotation):
+            return attrs.evolve(
+                self._by_kind(annotation, kind),
+                unstructure=self._converter.get_unstructure_hook(annotation),
+                json=frozenset(),
+                keys=None,
+            )
+        for field in fields_of(annotation) if kind == "class" else ():
+            with contextlib.suppress(TypeError):  # what has no form is refused when the user's hook meets it
+                self.find(field.type)
+        read = self._converter.get_structure_hook(annotation)
+        write = (
+            self._converter.get_unstructure_hook(annotation)
+            if self._user.write(annotation)
+            else self._by_kind(annotation, kind).unstructure
+        )
+        return Hooks(lambda value, _: read(value, annotation), write, frozenset(), python)
 
-    def _by_user(self, annotation: Any) -> Hooks | None:
-        encode = self._custom.find_encode(annotation) if self._custom else None
-        decode = self._custom.find_decode(annotation) if self._custom else None
-        if encode is None and decode is None:
-            return None
-        if encode is None or decode is None:
-            other = self._by_kind(annotation)
-            encode, decode = encode or other.encode, decode or other.decode
-        python = frozenset({annotation}) if isinstance(annotation, type) else frozenset()
-        return Hooks(shown(annotation), encode, decode, frozenset(), python, fixed())
-
-    def _by_kind(self, annotation: Any) -> Hooks:
-        if annotation is ANY or annotation is Any or annotation is object:
-            return PLAIN_JSON
-        origin, args = get_origin(annotation), get_args(annotation)
-        if origin is None and annotation in SCALARS:
+    def _by_kind(self, annotation: Any, kind: str) -> Hooks:
+        find, converter = self.find, self._converter
+        if annotation in SCALARS:
             return SCALARS[annotation]
-        if isinstance(annotation, TypeVar):
-            return self._variable(annotation)
-        if hasattr(annotation, "__supertype__"):
-            return self.find(annotation.__supertype__)
-        if is_literal(annotation):
-            return literal_hooks(annotation)
-        if origin is Union or getattr(origin, "__name__", "") == "UnionType":
-            return union_hooks(annotation, args, self.find)
-        return self._class_or_collection(annotation) or _refused(annotation)
-
-    def _variable(self, variable: TypeVar) -> Hooks:
-        if variable.__constraints__:
-            return union_hooks(variable, variable.__constraints__, self.find)
-        return self.find(variable.__bound__) if variable.__bound__ is not None else PLAIN_JSON
-
-    def _class_or_collection(self, annotation: Any) -> Hooks | None:
-        if isinstance(annotation, type) and issubclass(annotation, Enum):
-            return enum_hooks(annotation)
-        if (cls := record_class(annotation)) is not None:
-            return class_hooks(annotation, cls, self.find)
-        if is_namedtuple(annotation):
-            return namedtuple_hooks(annotation, self.find)
-        if is_typed_dict(annotation):
-            return typed_dict_hooks(annotation, self.find)
-        return collection_hooks(annotation, self.find) or foreign_hooks(annotation)
-
-
-def _unwrapped(annotation: Any) -> Any:
-    """Return an annotation without what says nothing about its values, such as ``Annotated``."""
-    while True:
-        origin = get_origin(annotation)
-        name = getattr(origin, "__name__", None) or getattr(origin, "_name", None)
-        if hasattr(annotation, "__metadata__"):
-            annotation = annotation.__origin__
-        elif name in _WRAPPERS and get_args(annotation):
-            annotation = get_args(annotation)[0]
-        elif type(origin or annotation).__name__ == "TypeAliasType":
-            value = (origin or annotation).__value__
-            annotation = value[get_args(annotation)] if origin else value
-        else:
-            return annotation
-
-
-def _passing(hooks: Hooks) -> Decode:
-    """Return a decode that leaves instances as they are; encoding them shows whether they fit."""
-    decode, instances = hooks.decode, hooks.python - ANYTHING
-    return lambda value: value if type(value) in instances else decode(value)
+        if kind == "tuple" and get_args(annotation)[1:] == (...,):
+            kind = "list"
+        makers: dict[str, Callable[[Any], Hooks]] = {
+            "any": lambda t: Hooks(lambda value, _: value, identity, ANYTHING, ANYTHING),
+            "enum": choice,
+            "literal": choice,
+            "model": model_hooks,
+            "union": lambda t: union_hooks(t, find),
+            "list": lambda t: list_hooks(t, find, converter),
+            "set": lambda t: list_hooks(t, find, converter),
+            "dict": lambda t: dict_hooks(t, find, converter),
+            "tuple": lambda t: tuple_hooks(t, find, converter),
+            "namedtuple": lambda t: tuple_hooks(t, find, converter),
+            "class": lambda t: class_hooks(t, find, converter),
+            "typeddict": lambda t: typed_dict_hooks(t, find, converter),
+        }
+        return makers.get(kind, _refused)(annotation)
 
 
 def _refused(annotation: Any) -> Hooks:
-    name = shown(annotation)
-    if isinstance(annotation, (str, ForwardRef)):
+    if isinstance(annotation, str) or type(annotation).__name__ == "ForwardRef":
         raise TypeError(f"the annotation {annotation!r} is not resolved: what it names is not there")
-    origin = get_origin(annotation) or annotation
-    plain = getattr(origin, "__name__", None) or getattr(origin, "_name", None)
-    raise TypeError(f"{name}: {_REASONS.get(str(plain), _NO_FORM)}")
+    plain = getattr(origin_of(annotation), "__name__", None) or getattr(origin_of(annotation), "_name", None)
+    raise TypeError(f"{shown(annotation)}: {_REASONS.get(str(plain), _NO_FORM)}")

@@ -1,111 +1,92 @@
-"""What the codec knows about one annotation: how its values become JSON, and how they come back."""
+"""The two functions that convert the values of one annotation, with what unions and keys need to know of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import attrs
 
-Encode = Callable[[Any], Any]
-Decode = Callable[[Any], Any]
+from flowkit.model.codec_annotations import NONE
+from flowkit.model.codec_problems import Misfit, Unfit, described, quoted, unfit
 
-ANYTHING: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
-"""The types of JSON values."""
+Structure = Callable[[Any, Any], Any]
+Unstructure = Callable[[Any], Any]
+Kinds = frozenset[type]
 
-
-class Definitions:
-    """The ``$defs`` of a JSON Schema while it is being made; each class stands in it once."""
-
-    def __init__(self) -> None:
-        self.bodies: dict[str, dict[str, Any]] = {}
-        self._names: dict[tuple[Any, str], str] = {}
-
-    def refer(self, key: tuple[Any, str], name: str, body: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return a reference to the definition under *key*, making it on first sight; it may refer to itself."""
-        if key not in self._names:
-            same = sum(1 for other in self.bodies if other.split("~")[0] == name)
-            self._names[key] = f"{name}~{same + 1}" if same else name
-            self.bodies[self._names[key]] = {}
-            self.bodies[self._names[key]].update(body())
-        return {"$ref": f"#/$defs/{self._names[key]}"}
-
-
-Schema = Callable[[Definitions], dict[str, Any]]
-
-
-def fixed(**schema: Any) -> Schema:
-    """Return the schema of a type that refers to no other."""
-    return lambda definitions: dict(schema)
-
-
-@attrs.frozen(eq=False)
-class Tagged:
-    """What a class needs to be told apart from others in a union.
-
-    Attributes:
-        cls: the class; its name is the tag.
-        keys: the keys of its JSON object, which must not be the tag's own.
-        schema: makes its schema with the tag in it.
-    """
-
-    cls: type
-    keys: frozenset[str]
-    schema: Callable[[Definitions, str], dict[str, Any]]
+ANYTHING: Kinds = frozenset({dict, list, str, int, float, bool, NONE})
+"""All types of JSON."""
+DICT: Kinds = frozenset({dict})
+NATIVE = (str, int, bool, NONE)
+"""The types that are themselves in JSON, and take nothing else."""
 
 
 @attrs.frozen(eq=False)
 class Hooks:
-    """Both directions of one annotation.
+    """Both hooks of an annotation; the second never raises, but gives a ``Misfit``.
 
     Attributes:
-        name: the annotation, for messages.
-        encode: a value to JSON; raises ``Unfit`` for a value of another type.
-        decode: JSON to a value; raises ``Unfit`` unless it fits exactly.
-        json: the types of JSON it may become; empty when only a user's hook knows.
+        json: the types of JSON that its values become; empty when only a user's hook knows.
         python: the exact types of its values; empty when only a user's hook knows.
-        schema: its JSON Schema.
-        plain: the value itself is the JSON.
         choices: all JSON values it may become, where they are few.
-        tagged: set for classes that are JSON objects.
+        keys: the keys of its JSON object, where it is a class that a tag can be added to.
     """
 
-    name: str
-    encode: Encode
-    decode: Decode
-    json: frozenset[type]
-    python: frozenset[type]
-    schema: Schema
-    plain: bool = False
+    structure: Structure
+    unstructure: Unstructure
+    json: Kinds
+    python: Kinds
     choices: tuple[Any, ...] = ()
-    tagged: Tagged | None = None
+    keys: frozenset[str] | None = None
 
 
 Find = Callable[[Any], Hooks]
-"""Finds the hooks of an annotation; raises ``TypeError`` where there can be none."""
+"""Finds the hooks of an annotation; raises TypeError when its values could not be stored."""
 
 
-def same(value: Any) -> Any:
-    """Return the value: it is JSON already, or the gate will say that it is not."""
-    return value
+def coded(cls: type, kinds: Kinds, to_json: Unstructure, from_json: Callable[[Any], Any]) -> Hooks:
+    """Return the hooks of a type whose values become JSON of *kinds*; both functions may raise anything."""
+    name = cls.__name__.replace("Posix", "").replace("Windows", "")
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) not in kinds:
+            raise unfit(name, value)
+        try:
+            return from_json(value)
+        except Unfit:
+            raise
+        except Exception as error:
+            text = described(error) if type(value) is dict else f"expected {name}, got {quoted(value)}"
+            raise Unfit([("", text)]) from None
+
+    def unstructure(value: Any) -> Any:
+        if type(value) is not cls:
+            return Misfit(value)
+        try:
+            return to_json(value)
+        except Exception as error:
+            return Misfit(value, str(error))
+
+    return Hooks(structure, unstructure, kinds, frozenset({cls}))
 
 
-PLAIN_JSON = Hooks("Any", same, same, ANYTHING, ANYTHING, fixed(), plain=True)
+def container(python_name: str, json_name: str, python: type, json: type, read: Structure, write: Unstructure) -> Hooks:
+    """Return hooks that check the type of a value before *read* or *write* looks inside."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is json:
+            return read(value, None)
+        raise unfit(python_name if type(value) is Misfit else json_name, value)
+
+    def unstructure(value: Any) -> Any:
+        return write(value) if type(value) is python else Misfit(value)
+
+    return Hooks(structure, unstructure, frozenset({json}), frozenset({python}))
 
 
-def shown(annotation: Any) -> str:
-    """Write an annotation as a reader would: ``dict[str, Item | None]``."""
-    if annotation is type(None) or annotation is None:
-        return "None"
-    if annotation is ...:
-        return "..."
-    origin, args = get_origin(annotation), get_args(annotation)
-    name = getattr(origin or annotation, "__name__", None)
-    if name in ("Union", "UnionType"):
-        return " | ".join(shown(arg) for arg in args)
-    if name == "Literal" or not isinstance(name, str):
-        return repr(annotation).replace("typing.", "")
-    if not args:
-        return name
-    inside = ", ".join(f"[{', '.join(map(shown, arg))}]" if isinstance(arg, list) else shown(arg) for arg in args)
-    return f"{name}[{inside}]"
+def passing(hooks: Hooks) -> Hooks:
+    """Return hooks that leave instances as they are; encoding them shows whether they fit."""
+    structure, instances = hooks.structure, hooks.python - ANYTHING
+    if not instances:
+        return hooks
+    return attrs.evolve(hooks, structure=lambda value, _: value if type(value) in instances else structure(value, _))

@@ -1,168 +1,148 @@
-"""Unions: the JSON itself says which branch it is, or a tag does where the branches are classes."""
+"""Unions whose types differ in JSON, or are classes that are told apart by a tag."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from flowkit.errors import nearest
-from flowkit.model.codec_hooks import PLAIN_JSON, Definitions, Find, Hooks, shown
-from flowkit.model.codec_problems import MISSING, Unfit, quoted, type_name, unfit
-from flowkit.model.codec_records import TAG
-from flowkit.model.codec_scalars import NONE, SCALARS
+from flowkit.model.codec_annotations import NONE, TAG, origin_of, shown
+from flowkit.model.codec_hooks import DICT, NATIVE, Find, Hooks, Structure, Unstructure
+from flowkit.model.codec_problems import MISSING, Misfit, Unfit, quoted, type_name, unfit
 
-_JSON_NAMES = {str: "str", int: "int", float: "float", bool: "bool", list: "list", dict: "object", NONE: "null"}
+_JSON_NAMES = {dict: "object", NONE: "null"}
+Branch = tuple[str, Hooks]
+"""What a message calls one type of a union, and its hooks."""
 
 
-def union_hooks(annotation: Any, args: tuple[Any, ...], find: Find) -> Hooks:
-    """Return the hooks of ``A | B``.
+def union_hooks(annotation: Any, find: Find) -> Hooks:
+    """Return the hooks of a union.
 
     Raises:
-        TypeError: two branches look alike in JSON, so that a value could come back as another one.
+        TypeError: a value of one type could come back as another.
     """
-    name = shown(annotation)
-    branches = [find(arg) for arg in args if arg is not NONE]
-    if any(branch is PLAIN_JSON for branch in branches):
-        return _anything(name, branches)
-    if len(branches) == 1 and NONE in args:
-        return _optional(name, branches[0])
-    branches = _with_classes_tagged(name, branches) + ([SCALARS[NONE]] if NONE in args else [])
-    return _distinct(name, branches) if len(branches) > 1 else branches[0]
+    name, args = shown(annotation), get_args(annotation)
+    if Any in args:
+        if all(arg in (*NATIVE, Any) for arg in args):
+            return find(Any)
+        raise TypeError(f"{name}: plain JSON cannot be told apart from the other types; leave Any out")
+    found = [(arg, find(arg)) for arg in args]
+    some = [(shown(arg), hooks) for arg, hooks in found if arg is not NONE]
+    if len(some) == 1:
+        return _optional(name, *some[0])
+    classes = [(origin_of(arg), hooks) for arg, hooks in found if hooks.keys is not None]
+    if len(classes) < 2:
+        return _distinct(name, [(shown(arg), hooks) for arg, hooks in found])
+    branches = [(shown(arg), hooks) for arg, hooks in found if hooks.keys is None]
+    tagged = (" | ".join(cls.__name__ for cls, _ in classes), _tagged(name, classes))
+    return _distinct(name, [*branches, tagged]) if branches else tagged[1]
 
 
-def _anything(name: str, branches: list[Hooks]) -> Hooks:
-    if all(branch.plain for branch in branches):
-        return PLAIN_JSON
-    raise TypeError(f"{name}: plain JSON cannot be told apart from the other types; leave Any out")
+def _optional(name: str, inner_name: str, hooks: Hooks) -> Hooks:
+    if NONE in hooks.json:
+        raise TypeError(f"{name}: {inner_name} may be null in JSON already")
+    read, write = hooks.structure, hooks.unstructure
 
-
-def _optional(name: str, branch: Hooks) -> Hooks:
-    encode_some, decode_some = branch.encode, branch.decode
-    if NONE in branch.json:
-        if branch.plain:
-            return branch
-        raise TypeError(f"{name}: {branch.name} may be null in JSON already")
-
-    def encode(value: Any) -> Any:
+    def unstructure(value: Any) -> Any:
         if value is None:
             return None
-        made = encode_some(value)
-        if made is None:
-            raise Unfit([("", f"a {branch.name} became null, which is None")])
-        return made
-
-    def decode(value: Any) -> Any:
-        return None if value is None else decode_some(value)
-
-    def schema(definitions: Definitions) -> dict[str, Any]:
-        some = branch.schema(definitions)
-        return {"anyOf": [some, {"type": "null"}]} if some else {}
+        made = write(value)
+        return Misfit(value, f"a {inner_name} became null, which is None") if made is None else made
 
     # Nothing is known of a user's hook, so nothing is of its union.
-    json, python = (kinds | {NONE} if kinds else kinds for kinds in (branch.json, branch.python))
-    return Hooks(name, encode, decode, json, python, schema, plain=branch.plain)
+    json, python = (kinds | {NONE} if kinds else kinds for kinds in (hooks.json, hooks.python))
+    return Hooks(lambda value, _: None if value is None else read(value, _), unstructure, json, python)
 
 
-def _distinct(name: str, branches: list[Hooks]) -> Hooks:
+def _distinct(name: str, branches: list[Branch]) -> Hooks:
     """Return the hooks of branches that differ in JSON."""
-    by_python: dict[type, list[Hooks]] = {}
-    by_json: dict[type, list[Hooks]] = {}
+    readers: dict[type, list[Structure]] = {}
+    writers: dict[type, list[Unstructure]] = {}
+    for hooks in _ordered(name, branches):
+        for kind in hooks.json:
+            readers.setdefault(kind, []).append(hooks.structure)
+        for kind in hooks.python:
+            writers.setdefault(kind, []).append(hooks.unstructure)
+
+    def structure(value: Any, _: Any) -> Any:
+        found = readers.get(type(value), ())
+        if len(found) == 1:
+            return found[0](value, _)
+        for attempt in found:
+            try:
+                return attempt(value, _)
+            except Unfit:
+                continue
+        got = quoted(value) if found else type_name(value)
+        raise Unfit([("", f"expected {name}, got {got}")])
+
+    def unstructure(value: Any) -> Any:
+        for write in writers.get(type(value), ()):
+            if type(made := write(value)) is not Misfit:
+                return made
+        return Misfit(value)
+
+    return Hooks(structure, unstructure, frozenset(readers), frozenset(writers))
+
+
+def _ordered(name: str, branches: list[Branch]) -> list[Hooks]:
+    """Return the hooks in the order in which they are tried, or refuse branches that are alike."""
     # Few values before many, and int before float, which takes ints as well.
-    for branch in sorted(branches, key=lambda branch: (not branch.choices, branch is SCALARS[float])):
-        if not branch.json or not branch.python:
-            raise TypeError(f"{name}: what {branch.name} looks like in JSON is known to its own hooks only")
-        for kind in sorted(branch.json, key=str):
-            _refuse_alike(name, kind, branch, by_json.get(kind, []))
-            by_json.setdefault(kind, []).append(branch)
-        for kind in branch.python:
-            by_python.setdefault(kind, []).append(branch)
-    encode = _first_fit(name, {kind: [b.encode for b in found] for kind, found in by_python.items()})
-    decode = _first_fit(name, {kind: [b.decode for b in found] for kind, found in by_json.items()})
-
-    def schema(definitions: Definitions) -> dict[str, Any]:
-        return {"anyOf": [branch.schema(definitions) for branch in branches]}
-
-    plain = all(branch.plain for branch in branches)
-    return Hooks(name, encode, decode, frozenset(by_json), frozenset(by_python), schema, plain=plain)
+    ordered = sorted(branches, key=lambda branch: (not branch[1].choices, branch[0] == "float"))
+    for at, (branch_name, hooks) in enumerate(ordered):
+        if not hooks.json or not hooks.python:
+            raise TypeError(f"{name}: what {branch_name} looks like in JSON is known to its own hooks only")
+        for other in ordered[:at]:
+            _refuse_alike(name, (branch_name, hooks), other)
+    return [hooks for _, hooks in ordered]
 
 
-def _refuse_alike(name: str, kind: type, branch: Hooks, others: list[Hooks]) -> None:
-    for other in others:
-        if other.plain and (branch.plain or branch is SCALARS[float]):
+def _refuse_alike(name: str, branch: Branch, other: Branch) -> None:
+    for kind in sorted(branch[1].json & other[1].json, key=str):
+        if (branch[0], other[0]) == ("float", "int"):
             continue
-        if other.choices and not any(_takes(branch, json) for json in other.choices if type(json) is kind):
+        choices = [json for json in other[1].choices if type(json) is kind]
+        if choices and not any(_takes(branch[1], json) for json in choices):
             continue
+        json_name = _JSON_NAMES.get(kind, kind.__name__)
         raise TypeError(
-            f"{name}: {other.name} and {branch.name} are both {_JSON_NAMES[kind]} in JSON, so one could come back "
+            f"{name}: {other[0]} and {branch[0]} are both {json_name} in JSON, so one could come back "
             "as the other; put them into classes of their own"
         )
 
 
-def _takes(branch: Hooks, json: Any) -> bool:
+def _takes(hooks: Hooks, json: Any) -> bool:
     try:
-        branch.decode(json)
+        hooks.structure(json, None)
     except Exception:
         return False
     return True
 
 
-def _first_fit(name: str, converts: dict[type, list[Callable[[Any], Any]]]) -> Callable[[Any], Any]:
-    single = {kind: found[0] for kind, found in converts.items() if len(found) == 1}
+def _tagged(name: str, classes: list[tuple[type, Hooks]]) -> Hooks:
+    """Return the hooks of two or more classes: the class's name goes into the object."""
+    by_tag: dict[Any, Hooks] = {}
+    for cls, hooks in classes:
+        if cls.__name__ in by_tag:
+            raise TypeError(f"{name}: two classes are called {cls.__name__}, which is their tag; rename one")
+        if TAG in (hooks.keys or ()):
+            raise TypeError(f"{name}: {cls.__name__} has a field {TAG!r}, the key of the tag; rename it")
+        by_tag[cls.__name__] = hooks
+    by_class, names, expected = dict(classes), ", ".join(by_tag), " | ".join(by_tag)
 
-    def convert(value: Any) -> Any:
-        kind = type(value)
-        if kind in single:
-            return single[kind](value)
-        for attempt in converts.get(kind, ()):
-            try:
-                return attempt(value)
-            except Unfit:
-                continue
-        got = quoted(value) if kind in converts and kind in (str, int, float, bool) else type_name(value)
-        raise Unfit([("", f"expected {name}, got {got}")])
-
-    return convert
-
-
-def _with_classes_tagged(name: str, branches: list[Hooks]) -> list[Hooks]:
-    """Replace two or more classes among the branches by one that writes the class's name into the object."""
-    classes = [branch for branch in branches if branch.tagged]
-    if len(classes) < 2:
-        return branches
-    by_tag: dict[str, Hooks] = {}
-    for branch in classes:
-        tagged = branch.tagged
-        assert tagged is not None
-        if tagged.cls.__name__ in by_tag:
-            raise TypeError(f"{name}: two classes are called {tagged.cls.__name__}, which is their tag; rename one")
-        if TAG in tagged.keys:
-            raise TypeError(f"{name}: {tagged.cls.__name__} has a field {TAG!r}, the key of the tag; rename it")
-        by_tag[tagged.cls.__name__] = branch
-    return [branch for branch in branches if not branch.tagged] + [_tagged_union(by_tag)]
-
-
-def _tagged_union(by_tag: dict[str, Hooks]) -> Hooks:
-    name = " | ".join(by_tag)
-    kinds = {kind: (tag, branch) for tag, branch in by_tag.items() for kind in branch.python}
-
-    def encode(value: Any) -> dict[str, Any]:
-        if type(value) not in kinds:
-            raise unfit(name, value)
-        tag, branch = kinds[type(value)]
-        return {TAG: tag, **branch.encode(value)}
-
-    def decode(value: Any) -> Any:
+    def structure(value: Any, _: Any) -> Any:
         if type(value) is not dict:
-            raise unfit(name, value)
+            raise unfit(expected, value)
         if TAG not in value:
-            raise Unfit([(f".{TAG}", f"{MISSING}, expected one of {', '.join(by_tag)}")])
+            raise Unfit([(f".{TAG}", f"{MISSING}, expected one of {names}")])
         tag = value[TAG]
         if type(tag) is not str or tag not in by_tag:
             hint = nearest(tag, by_tag) if type(tag) is str else ""
-            raise Unfit([(f".{TAG}", f"expected one of {', '.join(by_tag)}, got {quoted(tag)}{hint}")])
-        return by_tag[tag].decode({key: item for key, item in value.items() if key != TAG})
+            raise Unfit([(f".{TAG}", f"expected one of {names}, got {quoted(tag)}{hint}")])
+        return by_tag[tag].structure({key: item for key, item in value.items() if key != TAG}, None)
 
-    def schema(definitions: Definitions) -> dict[str, Any]:
-        return {"oneOf": [b.tagged.schema(definitions, tag) for tag, b in by_tag.items() if b.tagged]}
+    def unstructure(value: Any) -> Any:
+        cls = type(value)
+        made: Any = by_class[cls].unstructure(value) if cls in by_class else Misfit(value)
+        return made if type(made) is Misfit else {TAG: cls.__name__, **made}
 
-    return Hooks(name, encode, decode, frozenset({dict}), frozenset(kinds), schema)
+    return Hooks(structure, unstructure, DICT, frozenset(by_class))

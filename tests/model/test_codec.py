@@ -6,12 +6,13 @@ import collections.abc
 import dataclasses
 import enum
 import json
+import sys
 import typing
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from threading import Barrier
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -161,11 +162,9 @@ VALUES: list[tuple[Any, Any]] = [
     (timedelta, st.timedeltas(timedelta(days=-90_000), timedelta(days=90_000))),
     (UUID, st.uuids()),
     (Decimal, st.decimals(allow_nan=False)),
-    (Fraction, st.fractions()),
     (Path, st.lists(st.text("ab. /", min_size=1)).map(lambda parts: Path(*parts))),
     (PurePosixPath, st.just(PurePosixPath("/a/b"))),
     (PureWindowsPath, st.just(PureWindowsPath("C:\\a"))),
-    (ZoneInfo, st.just(ZoneInfo("Europe/Zurich"))),
     (Color, st.sampled_from(Color)),
     (Level, st.sampled_from(Level)),
     (Shape, st.sampled_from(Shape)),
@@ -368,8 +367,8 @@ class Book:
         (
             '{"titel": "t", "pages": [{"url": 1, "size": "2"}]}',
             (
-                "input $.pages[0].url: expected str, got int; input $.pages[0].size: expected int, got str; "
                 "input $.title: required field is missing; "
+                "input $.pages[0].url: expected str, got int; input $.pages[0].size: expected int, got str; "
                 "input $.titel: unknown field, expected one of title, pages, extra, span; did you mean 'title'?"
             ),
         ),
@@ -657,6 +656,14 @@ def test_a_class_that_names_a_refused_one_stays_refused():
             codec.check(annotation)
 
 
+def test_what_was_made_on_the_way_to_a_refusal_stays_usable():
+    codec = Codec()
+    with pytest.raises(TypeError, match="keys must be scalars"):
+        codec.check(dict[Node, int])
+    value = Node("a", [Node("b")])
+    assert codec.decode(codec.encode(value, Node), Node) == value
+
+
 # --- the user's own hooks
 
 
@@ -787,10 +794,21 @@ def test_msgspec_structs_go_by_their_own_json_mode():
 
 
 def test_many_threads_may_use_a_codec_for_the_first_time_at_once():
-    codec, value = Codec(), Node("a", [Node("b")], Node("c"))
-    with ThreadPoolExecutor(8) as pool:
-        bodies = list(pool.map(lambda _: codec.encode(value, Node), range(64)))
-    assert {codec.decode(body, Node).twin.name for body in bodies} == {"c"}
+    value, threads, usual = Node("a", [Node("b")], Node("c")), 8, sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads meet while the hooks of a class are being made
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(20):
+                codec, together = Codec(), Barrier(threads)
+
+                def encode(codec: Codec = codec, together: Barrier = together) -> bytes:
+                    together.wait()
+                    return codec.encode(value, Node)
+
+                bodies = [future.result() for future in [pool.submit(encode) for _ in range(threads)]]
+                assert {codec.decode(body, Node).twin.name for body in bodies} == {"c"}
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_text_that_is_no_json_is_an_invalid_input():
