@@ -1,5 +1,6 @@
 """Test your own workflows: `pytest examples/testing_workflows.py`. Time never sleeps in these tests."""
 
+import subprocess
 import sys
 
 import pytest
@@ -59,7 +60,7 @@ def test_an_executor_is_a_plain_function() -> None:
 
 
 def main() -> int:
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", __file__]))
+    return subprocess.call([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__])
 
 
 if __name__ == "__main__":
