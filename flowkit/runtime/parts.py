@@ -60,6 +60,7 @@ class Parts:
         self.point: Callable[[str], None] = nowhere
         self.engine = store.open(settings.clock)
         self.telemetry = Telemetry(settings.observers)
+        self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
         self.wakeups = Wakeups(store.wal)
         self.registry = Registry(codec, self._remote_kind)
         self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)

@@ -42,6 +42,17 @@ class PeeweeProgram:
             return None
         return self.database.connection()
 
+    def durability(self) -> Durability:
+        """Return what a commit on the program's own connections survives, as their pragma says."""
+        if not self.database.is_closed():
+            return self._synchronous()
+        with self.database.connection_context():
+            return self._synchronous()
+
+    def _synchronous(self) -> Durability:
+        # FULL is 2 and EXTRA is 3; below that, power loss may take the newest transactions.
+        return "disk" if self.database.connection().execute("PRAGMA synchronous").fetchone()[0] >= 2 else "process"
+
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* when the outermost transaction commits."""
         self.database.after_commit(call)
@@ -55,7 +66,8 @@ class SQLiteStore:
         durability: ``"disk"`` has everything on disk before it is acknowledged; ``"process"`` survives a crash of
             the process, but power loss may take the newest transactions.
         database: a peewee ``SqliteDatabase`` that the program has already. Commands called in a transaction that is
-            open on it join that transaction; workers use connections of their own to the same file.
+            open on it join that transaction; workers use connections of their own to the same file. The durability
+            is then that of the program's connections, read when the store is opened.
 
     Raises:
         ConfigError: no path, or a durability that is neither.
@@ -76,7 +88,7 @@ class SQLiteStore:
         if durability not in ("disk", "process"):
             raise ConfigError(f"SQLiteStore: durability: expected 'disk' or 'process', got {durability!r}")
         self.path = text
-        self.durability = durability
+        self.durability: Durability = durability
         self._database = database
         self._engine: Engine | None = None
 
@@ -87,6 +99,8 @@ class SQLiteStore:
         connector = SQLiteConnector(self.path, self.durability)
         connector.prepare()
         program = PeeweeProgram(self._database) if self._database is not None else None
+        if program is not None:
+            self.durability = program.durability()
         self._engine = Engine(connector, clock, program)
         return self._engine
 

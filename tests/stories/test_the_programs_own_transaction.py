@@ -173,3 +173,12 @@ def test_what_a_nested_block_rolls_back_is_gone_though_the_outer_one_commits(
     assert runtime.workflow(lost.id) is None
     runtime.drain()
     assert kept.result() == 1
+
+
+@pytest.mark.parametrize(("synchronous", "durability"), [("full", "disk"), ("normal", "process"), ("off", "process")])
+def test_the_durability_is_that_of_the_programs_connections(tmp_path: Path, synchronous: str, durability: str) -> None:
+    database = peewee.SqliteDatabase(str(tmp_path / "program.db"), pragmas={"synchronous": synchronous})
+    store = SQLiteStore(database=database)
+    with Runtime(store, entry_points=False):
+        assert store.durability == durability
+    assert database.is_closed()
