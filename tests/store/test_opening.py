@@ -1,0 +1,151 @@
+"""Opening a store: made once however many open it, brought up to date step by step, refused when it is too new."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowkit import ConfigError, DataCorrupted, Runtime, SchemaTooNew, SQLiteStore, StoreFull, StoreUnavailable
+from flowkit.clock import SystemClock
+from flowkit.store.counters import Counters
+from flowkit.store.database import Database, Session
+from flowkit.store.migrate import VERSION, migrate, stored_version
+from flowkit.store.sqlite import SQLiteConnector
+from flowkit.store.tables import Tables, make_tables
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "on demand" / "store.db"
+
+
+def opened(path: Path) -> tuple[Database, Tables]:
+    connector = SQLiteConnector(str(path), "disk")
+    connector.prepare()
+    return Database(connector, SystemClock()), make_tables("sqlite")
+
+
+def version_of(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return int(connection.execute("SELECT number FROM meta WHERE key = 'schema'").fetchone()[0])
+
+
+def test_sixteen_processes_may_open_a_new_store_at_once(path: Path) -> None:
+    code = "import sys; from flowkit import Runtime; Runtime(sys.argv[1], entry_points=False).close()"
+    command = [sys.executable, "-c", code, f"sqlite:///{path}"]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(16)]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 16
+    assert version_of(path) == VERSION
+
+
+def test_an_older_store_is_brought_up_to_date_step_by_step(path: Path) -> None:
+    db, tables = opened(path)
+    assert migrate(db, tables, version=1) == 0
+    steps = {
+        2: lambda tx: tx.script("CREATE TABLE second (a)"),
+        3: lambda tx: tx.script("INSERT INTO second VALUES (1)"),
+    }
+    assert migrate(db, tables, steps=steps, version=3) == 1
+    assert migrate(db, tables, steps=steps, version=3) == 3
+    db.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT a FROM second").fetchall() == [(1,)]
+
+
+def test_a_step_that_breaks_off_leaves_the_version_before_and_nothing_of_itself(path: Path) -> None:
+    db, tables = opened(path)
+    migrate(db, tables, version=1)
+
+    def broken(tx: Session) -> None:
+        tx.script("CREATE TABLE half (a)")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate(db, tables, steps={2: broken}, version=2)
+    with db.read() as tx:
+        assert stored_version(tx) == 1
+        assert tx.script("SELECT 1 FROM sqlite_master WHERE name = 'half'") == []
+    db.close()
+
+
+def test_a_store_of_a_newer_flowkit_is_refused_and_left_untouched(path: Path) -> None:
+    Runtime(SQLiteStore(path), entry_points=False).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET number = 99 WHERE key = 'schema'")
+    connection.close()
+    with pytest.raises(SchemaTooNew, match="version 99.*knows up to"):
+        Runtime(SQLiteStore(path), entry_points=False)
+    assert version_of(path) == 99
+
+
+def test_what_is_no_database_is_reported_as_damaged(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is a letter, not a database" * 100)
+    with pytest.raises(DataCorrupted, match="restore it from a backup"):
+        Runtime(SQLiteStore(path), entry_points=False)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreUnavailable, match="file"):
+        Runtime(SQLiteStore(tmp_path / "file" / "store.db"), entry_points=False)
+
+
+def test_a_full_store_says_so_and_work_goes_on_when_there_is_room_again(path: Path) -> None:
+    db, tables = opened(path)
+    migrate(db, tables)
+    with pytest.raises(StoreFull, match="no space is left"), db.write() as tx:
+        pages = tx.script("PRAGMA page_count")[0][0]
+        tx.script(f"PRAGMA max_page_count = {pages}")
+        tx.script("INSERT INTO meta VALUES ('large', zeroblob(10000000))")
+    with db.write() as tx:
+        tx.script("PRAGMA max_page_count = 1000000")
+        tx.script("INSERT INTO meta VALUES ('small', 1)")
+    with db.read() as tx:
+        assert tx.script("SELECT key FROM meta WHERE key IN ('large', 'small')") == [("small",)]
+    db.close()
+
+
+@pytest.mark.parametrize("store", ["", "   ", "sqlite:///", "sqlite:"])
+def test_a_store_without_a_path_is_refused(store: str) -> None:
+    with pytest.raises(ConfigError):
+        Runtime(store, entry_points=False)
+
+
+def test_a_blank_path_and_no_store_at_all_are_refused_in_so_many_words() -> None:
+    with pytest.raises(ConfigError, match="^sqlite workflow store path is required$"):
+        SQLiteStore(" ")
+    with pytest.raises(ConfigError, match="^workflow runtime store is required$"):
+        Runtime(None)
+
+
+def test_a_url_names_a_relative_an_absolute_or_a_memory_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Runtime("sqlite:///relative/a%20b.db", entry_points=False).close()
+    assert (tmp_path / "relative" / "a b.db").exists()
+    Runtime(f"sqlite:///{tmp_path}/absolute.db", entry_points=False).close()
+    assert (tmp_path / "absolute.db").exists()
+    Runtime("sqlite://", entry_points=False).close()
+    assert sorted(entry.name for entry in tmp_path.iterdir() if "absolute" not in entry.name) == ["relative"]
+
+
+def test_a_store_object_serves_one_runtime(path: Path) -> None:
+    store = SQLiteStore(path)
+    with Runtime(store, entry_points=False), pytest.raises(ConfigError, match="one Runtime"):
+        Runtime(store, entry_points=False)
+
+
+def test_keys_are_never_handed_out_again_whatever_is_pruned(path: Path) -> None:
+    """A reader who remembers the newest key it saw would otherwise miss what came after a pruning."""
+    db, tables = opened(path)
+    migrate(db, tables)
+    counters = Counters(db, tables)
+    with db.write() as tx:
+        assert [counters.take(tx, "run", 3), counters.take(tx, "run", 1), counters.take(tx, "record", 2)] == [1, 4, 1]
+    db.close()
