@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
 	$(BIN)/python examples/code_index.py
@@ -16,6 +16,11 @@ test: lint  ## everything that must hold: style, types, behaviour
 lint: $(VENV)/.flowkit-dev
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy --strict flowkit
+
+BENCHMARKS := fan_out chain shapes growth start latency processes presence
+
+bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the same database in the same run
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

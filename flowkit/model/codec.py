@@ -47,15 +47,23 @@ class Codec:
         return self.decoder(annotation, where)(body)
 
     def structure(self, value: Any, annotation: Any, where: str = "input") -> Any:
-        """Return *value* as an instance of *annotation*, whether it is one already, or plain JSON, or partly each.
+        """Return *value* as an instance of *annotation*; see ``accept``."""
+        return self.accept(value, annotation, where, gate.RESULT_LIMIT)[0]
+
+    def accept(
+        self, value: Any, annotation: Any, where: str = "input", limit: int = gate.INPUT_LIMIT
+    ) -> tuple[Any, bytes]:
+        """Return *value* as an instance of *annotation*, and as JSON text.
+
+        Args:
+            value: an instance already, or plain JSON, or partly each.
 
         Raises:
-            InvalidInput: it does not fit *annotation* exactly; every path is named.
+            InvalidInput: it does not fit *annotation* exactly, or is too large; every path is named.
         """
         structure = self._open.find(annotation).structure
         made = _told(where, lambda: structure(value, None))
-        _encoded(self._strict.find(annotation), made, where, gate.RESULT_LIMIT)
-        return made
+        return made, _encoded(self._strict.find(annotation), made, where, limit)
 
     def encoder(self, annotation: Any, where: str, limit: int) -> Callable[[Any], bytes]:
         """Return ``encode`` for one annotation."""

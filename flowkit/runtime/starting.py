@@ -127,8 +127,7 @@ class Starter:
         elif input is None and not signature.input_required:
             body, value = b"null", DEFAULT
         else:
-            value = self._codec.structure(input, signature.input_type, "input")
-            body = self._codec.encode(value, signature.input_type, "input", INPUT_LIMIT)
+            value, body = self._codec.accept(input, signature.input_type, "input", INPUT_LIMIT)
         dumps(_object(metadata or {}, "metadata"), "metadata", METADATA_LIMIT)
         # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
         body = canonical(body)
