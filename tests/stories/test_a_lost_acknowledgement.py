@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowkit import Runtime, StepContext, StoreUnavailable, executor
-from flowkit.clock import Clock
-from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
 from tests.stories.conftest import OpenRuntime
+from tests.stories.frail import FrailStore
 from tests.stories.telling import outcomes, start
-
-
-class ForgetfulStore:
-    """A store whose connection breaks right after a commit, where the story says so."""
-
-    wal = None
-
-    def __init__(self, path: Path) -> None:
-        self._connector = SQLiteConnector(str(path), "process")
-        self.breaks = False
-
-    def open(self, clock: Clock) -> Engine:
-        connect = self._connector.connect
-        self._connector.connect = lambda: _Connection(connect(), self)  # type: ignore[method-assign]
-        return Engine(self._connector, clock)
-
-
-class _Connection:
-    def __init__(self, raw: sqlite3.Connection, store: ForgetfulStore) -> None:
-        self._raw = raw
-        self._store = store
-
-    def execute(self, sql: str, *parameters: Any) -> Any:
-        result = self._raw.execute(sql, *parameters)
-        if sql == "COMMIT" and self._store.breaks:
-            self._store.breaks = False
-            raise sqlite3.OperationalError("disk I/O error")
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_an_outcome_that_was_committed_is_not_committed_again(sound: Path, flowkit_clock: Any, ends_well: bool) -> None:
-    store = ForgetfulStore(sound)
+    store = FrailStore(sound)
 
     @executor("once")
     def once(step: StepContext) -> str:
-        store.breaks = True
+        store.forgets = True
         step.record("marks", "it", "done")
         if not ends_well:
             raise ValueError("not well")
@@ -69,13 +35,13 @@ def test_an_outcome_that_was_committed_is_not_committed_again(sound: Path, flowk
 
 
 def test_a_worker_that_serves_goes_on_after_a_lost_acknowledgement(sound: Path, open_runtime: OpenRuntime) -> None:
-    store = ForgetfulStore(sound)
+    store = FrailStore(sound)
     calls: list[int] = []
 
     @executor("once")
     def once(step: StepContext) -> str:
         calls.append(step.attempt)
-        store.breaks = True
+        store.forgets = True
         return "done"
 
     with Runtime(store, entry_points=False) as runtime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from flowkit import LeaseLost, Runtime, StepContext, executor
@@ -53,6 +55,35 @@ def test_a_worker_without_a_lease_cannot_overwrite_a_result(
     assert (result.artifacts, result.emitted_ids) == ((), ())
     assert outcomes(quick, "story", "count") == [(1, "lost"), (2, "succeeded")]
     assert standing(quick, "story") == {"count": "succeeded"}
+
+
+def test_a_worker_without_a_lease_does_not_disturb_the_attempt_that_runs(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, held_up: Meeting, open_runtime: OpenRuntime
+) -> None:
+    running, finish = threading.Event(), threading.Event()
+
+    @executor("count")
+    def other_count(step: StepContext) -> int:
+        running.set()
+        assert finish.wait(30)
+        return 2
+
+    slow = in_background(flowkit_runtime.run_once)
+    held_up.expect()
+    flowkit_clock.step(LEASE_SECONDS + 1)
+    other = open_runtime(other_count)
+    other.run_once()
+    flowkit_clock.step(2)
+    quick = in_background(other.run_once)
+    assert running.wait(30)
+    held_up.let_go()
+    slow.join(30)
+    step = other.step("story", "count")
+    assert (step.status, step.worker_id) == ("running", other.worker_id)
+    finish.set()
+    quick.join(30)
+    assert outcomes(other, "story", "count") == [(1, "lost"), (2, "succeeded")]
+    assert other.handle("story").result() == 2
 
 
 def test_a_late_result_is_refused_once_the_step_was_reclaimed_though_nobody_runs_it_yet(

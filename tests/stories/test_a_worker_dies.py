@@ -146,6 +146,22 @@ def test_a_worker_killed_at_its_heartbeat_writes_nothing_any_more(
     assert run.result() == "attempt 2"
 
 
+def test_draining_ends_though_a_lease_runs_out_between_two_looks_for_expired_ones(
+    flowkit_runtime: Runtime, flowkit_crash: Crash, flowkit_clock: FakeClock
+) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+    kill_at("after_lease", flowkit_runtime, flowkit_crash)
+    flowkit_clock.advance(LEASE_SECONDS - 0.5)
+    flowkit_runtime.drain()
+    flowkit_clock.advance(0.5)
+    flowkit_runtime.drain()
+    flowkit_clock.advance(2)
+    flowkit_runtime.drain()
+    flowkit_clock.advance(1)
+    flowkit_runtime.drain()
+    assert run.result() == 1
+
+
 def test_the_steps_that_waited_for_a_killed_one_go_on(
     flowkit_runtime: Runtime, flowkit_crash: Crash, flowkit_clock: FakeClock
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,11 @@ def in_child(call: Callable[[], None]) -> None:
         ended.extend([os.waitstatus_to_exitcode(status)] if pid else [])
         return bool(pid)
 
-    eventually(is_over)
+    try:
+        eventually(is_over)
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
     assert ended == [0]
 
 

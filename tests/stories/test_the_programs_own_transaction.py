@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,21 @@ def test_a_command_that_is_refused_leaves_nothing_though_the_program_commits(
             runtime.retry_run(run.id)
     assert orders(program) == [1]
     assert len(runtime.runs()) == 1
+
+
+def test_a_start_that_breaks_half_way_leaves_nothing_though_the_program_commits(
+    program: peewee.SqliteDatabase, runtime: Runtime
+) -> None:
+    register(runtime, other_package)
+    refuse = "BEGIN SELECT RAISE(ABORT, 'a planted refusal'); END"
+    program.execute_sql(f"CREATE TRIGGER planted BEFORE INSERT ON steps {refuse}")
+    with program.atomic():
+        order(program, 1)
+        with pytest.raises(sqlite3.IntegrityError, match="planted"):
+            runtime.start_run("other")
+    program.execute_sql("DROP TRIGGER planted")
+    assert orders(program) == [1]
+    assert len(runtime.runs()) == 0
 
 
 def test_cancel_and_retry_share_the_transaction_too(program: peewee.SqliteDatabase, runtime: Runtime) -> None:

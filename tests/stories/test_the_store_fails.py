@@ -1,0 +1,118 @@
+"""A store that cannot be written for a while: nothing is lost, and work goes on by itself when it can be again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowkit import LeaseLost, Runtime, StepContext, StoreFull, StoreUnavailable, executor
+from flowkit.testing import FakeClock
+from tests.stories.frail import FrailStore
+from tests.stories.telling import LEASE_SECONDS, Meeting, echo, eventually, in_background, outcomes, standing, start
+
+
+@pytest.fixture
+def store(sound: Path) -> FrailStore:
+    return FrailStore(sound)
+
+
+@pytest.fixture
+def runtime(store: FrailStore, flowkit_clock: FakeClock) -> Iterator[Runtime]:
+    with Runtime(store, entry_points=False, clock=flowkit_clock) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [("database or disk is full", StoreFull), ("disk I/O error", StoreUnavailable)]
+)
+def test_a_command_says_what_is_wrong_with_the_store(
+    runtime: Runtime, store: FrailStore, text: str, error: type[Exception]
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1), echo)
+    store.broken = text
+    with pytest.raises(error):
+        runtime.start_run("story")
+    with pytest.raises(error):
+        runtime.run_once()
+    assert run.status() == "pending"
+    store.broken = ""
+    assert runtime.drain().processed == 1
+
+
+def test_a_worker_waits_until_the_store_can_be_written_again(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    calls: list[int] = []
+
+    @executor("slow")
+    def slow(step: StepContext) -> str:
+        calls.append(step.attempt)
+        meeting.wait()
+        return "kept"
+
+    run = start(runtime, lambda run: run.step("a", slow), slow)
+    with runtime.workers():
+        meeting.expect()
+        store.broken = "database or disk is full"
+        meeting.let_go()
+        for _ in range(3):
+            flowkit_clock.advance(1)
+        assert standing(runtime, run.id) == {"a": "running"}
+        store.broken = ""
+        eventually(lambda: flowkit_clock.advance(1) or run.status() == "succeeded")
+    assert run.result() == "kept"
+    assert calls == [1]
+
+
+def test_an_attempt_whose_lease_cannot_be_extended_is_told_to_stop_before_another_may_take_the_step(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    stopped_at: list[int] = []
+
+    @executor("patient")
+    def patient(step: StepContext) -> str:
+        if step.attempt == 1 and not stopped_at:
+            meeting.wait()
+            eventually(lambda: step.canceled)
+            stopped_at.append(flowkit_clock.now())
+            store.broken = ""
+            with pytest.raises(LeaseLost):
+                step.raise_if_canceled()
+            step.raise_if_canceled()
+        return "done"
+
+    run = start(runtime, lambda run: run.step("a", patient), patient)
+    worker = in_background(runtime.run_once)
+    meeting.expect()
+    expires_at = runtime.step(run.id, "a").lease_expires_at
+    store.broken = "disk I/O error"
+    meeting.let_go()
+    eventually(lambda: stopped_at or flowkit_clock.advance(1))
+    worker.join(30)
+    assert expires_at is not None
+    assert stopped_at[0] < expires_at
+    assert outcomes(runtime, run.id, "a") == [(1, "released")]
+    runtime.drain()
+    assert run.result() == "done"
+
+
+def test_a_result_that_was_finished_meanwhile_is_offered_all_the_same(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("stubborn")
+    def stubborn(step: StepContext) -> str:
+        meeting.wait()
+        eventually(lambda: step.canceled)
+        store.broken = ""
+        return "finished"
+
+    run = start(runtime, lambda run: run.step("a", stubborn), stubborn)
+    worker = in_background(runtime.run_once)
+    meeting.expect()
+    store.broken = "disk I/O error"
+    meeting.let_go()
+    eventually(lambda: not worker.is_alive() or flowkit_clock.advance(LEASE_SECONDS / 30))
+    assert outcomes(runtime, run.id, "a") == [(1, "succeeded")]
+    assert run.result() == "finished"
