@@ -133,6 +133,22 @@ def test_an_event_loop_waits_no_longer_than_it_may(flowkit_runtime: Runtime, flo
     asyncio.run(inside())
 
 
+def test_a_wait_in_an_event_loop_ends_when_the_run_ends_here_or_elsewhere(open_runtime: OpenRuntime) -> None:
+    here, elsewhere = open_runtime(echo, poll_interval=3600), open_runtime(echo)
+    start(here, lambda run: run.step("a", echo, 1))
+
+    async def inside() -> None:
+        for worker in (here, elsewhere):
+            run = await here.aio.start_run("story")
+            waiting = asyncio.ensure_future(run.wait())
+            while not here._parts.wakeups._runs:
+                await asyncio.sleep(0)
+            await worker.aio.drain()
+            assert (await asyncio.wait_for(waiting, 30)).status == "succeeded"
+
+    asyncio.run(inside())
+
+
 def test_an_event_loop_is_warned_too_when_nobody_serves_what_it_waits_for(
     open_runtime: OpenRuntime, flowkit_clock: FakeClock
 ) -> None:
