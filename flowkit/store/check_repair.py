@@ -31,8 +31,8 @@ WHERE s.status = 'pending' AND s.deps_left <> COALESCE(n.open, 0) AND COALESCE(n
 _RUNS = f"""{COUNTED}SELECT n_steps, n_open, n_failed, n_by_run, n_edges, key FROM run WHERE open_steps <> n_open
 OR failed_steps <> n_failed OR canceled_by_run <> n_by_run OR steps <> n_steps OR edges <> n_edges"""
 
-_PROMOTE = """UPDATE steps SET status = 'ready', deps_left = 0, ready_at = ?1 + delay, scheduled_at = ?1,
-delayed_until = CASE WHEN delay > 0 THEN ?1 + delay END WHERE key = ?2 AND status = 'pending'"""
+_PROMOTE = """UPDATE steps SET status = 'ready', deps_left = 0, ready_at = ? + delay, scheduled_at = ?,
+delayed_until = CASE WHEN delay > 0 THEN ? + delay END WHERE key = ? AND status = 'pending'"""
 
 _SET_RUN = """UPDATE runs
 SET steps = ?, open_steps = ?, failed_steps = ?, canceled_by_run = ?, edges = ? WHERE key = ?"""
@@ -69,7 +69,7 @@ def repair(tx: Session) -> list[Mended]:
 def _promote(tx: Session, keys: list[int], now: Micros) -> None:
     by_run: dict[int, list[int]] = {}
     for key in sorted(keys):
-        tx.script(_PROMOTE, (now, key))
+        tx.script(_PROMOTE, (now, now, now, key))
         by_run.setdefault(run_of(key), []).append(place_of(key))
     for run, places in by_run.items():
         body = json.dumps([("step_promoted", spans_of(places), None)])
