@@ -31,6 +31,7 @@ class Lifecycle:
         self._grace = GRACE
         self._working = threading.Lock()
         self._worker: Worker | None = None
+        self._driver: threading.Thread | None = None
 
     def after_fork(self) -> None:
         """Forget the parent's workers: their threads are not here."""
@@ -120,6 +121,7 @@ class Lifecycle:
         announcement = parts.announcement()
         announcement.refresh()
         worker = self._worker = parts.worker()
+        self._driver = threading.current_thread()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
         try:
             is_told = lambda: self._stopping.is_set() or (stop is not None and stop.is_set())  # noqa: E731
@@ -130,7 +132,7 @@ class Lifecycle:
             worker.finish(0.0)
             raise
         finally:
-            self._worker = None
+            self._worker = self._driver = None
             if stopper is not None:
                 stopper.end()
             parts.forget(worker)
@@ -145,7 +147,14 @@ class Lifecycle:
             worker.crew.wake.set()
 
     def close(self) -> None:
-        """Stop the workers, if they run, and wait until they have."""
+        """Stop the workers, if they run, and wait until they have.
+
+        Raises:
+            InvalidTransition: it is the worker's own thread that would wait: an observer called.
+        """
+        if self._driver is threading.current_thread():
+            message = "an observer cannot close the runtime whose worker calls it; call rt.shutdown() there"
+            raise InvalidTransition(message, None)
         while self._worker is not None:
             self.shutdown(0.0)
             if self._working.acquire(timeout=0.05):

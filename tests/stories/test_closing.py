@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import DiscoveryError, Runtime, RuntimeClosed, StepContext, executor
+from flowkit import DiscoveryError, Event, InvalidTransition, Runtime, RuntimeClosed, StepContext, executor
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import Meeting, echo, eventually, in_background, outcomes, standing, start
 
@@ -114,6 +114,24 @@ def test_closing_while_somebody_waits_ends_the_wait(open_runtime: OpenRuntime) -
     runtime.close()
     waiting.join(30)
     assert [type(error) for error in errors] == [RuntimeClosed]
+
+
+def test_an_observer_cannot_close_the_runtime_whose_worker_calls_it(open_runtime: OpenRuntime) -> None:
+    errors: list[BaseException] = []
+
+    def close(event: Event) -> None:
+        if event.name == "run_finished":
+            try:
+                runtime.close()
+            except InvalidTransition as error:
+                errors.append(error)
+                runtime.shutdown()
+
+    runtime = open_runtime(echo, observers=[close])
+    start(runtime, lambda run: run.step("a", echo, 1))
+    runtime.start_workers()
+    assert "rt.shutdown()" in str(errors[0])
+    runtime.close()
 
 
 def test_no_thread_is_left_of_a_runtime_that_was_closed(open_runtime: OpenRuntime) -> None:

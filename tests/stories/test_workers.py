@@ -1,4 +1,4 @@
-"""The ways to execute steps: a pass, all that is due, one run to its end, or a worker that goes on until it is told."""
+"""Workers: they go on until they are told to stop, and finish or give back what is in flight."""
 
 from __future__ import annotations
 
@@ -10,116 +10,20 @@ from typing import Any
 
 import pytest
 
-from flowkit import ConfigError, CycleResult, Retry, RunBuilder, Runtime, StepContext, executor
+from flowkit import ConfigError, RunBuilder, Runtime, StepContext, executor
 from flowkit.model.worker import WorkerInfo
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
     Meeting,
-    busy,
     echo,
     eventually,
-    fail,
     in_background,
     outcomes,
     register,
     standing,
     start,
 )
-
-
-def test_a_pass_runs_children_and_dependents_that_become_ready(flowkit_runtime: Runtime) -> None:
-    @executor("emitter")
-    def emitter(step: StepContext) -> None:
-        step.emit("child", echo, 1)
-
-    run = start(flowkit_runtime, lambda run: run.step("a", emitter) >> run.step("b", echo, 2), emitter, echo)
-    cycle = flowkit_runtime.run_once()
-    assert run.status() == "succeeded"
-    assert cycle == CycleResult(refreshed=1, succeeded=3)
-    assert cycle.processed == 3
-
-
-def test_a_pass_makes_at_most_max_workers_attempts(open_runtime: OpenRuntime) -> None:
-    runtime = open_runtime(echo, max_workers=2)
-    run = start(runtime, lambda run: run.map("a", echo, range(5)))
-    assert [runtime.run_once().processed for _ in range(4)] == [2, 2, 1, 0]
-    assert run.status() == "succeeded"
-
-
-def test_a_pass_attempts_each_step_at_most_once(flowkit_runtime: Runtime) -> None:
-    run = start(flowkit_runtime, lambda run: run.step("a", busy, retry=Retry(initial=0)), busy)
-    assert flowkit_runtime.run_once() == CycleResult(retried=1)
-    assert flowkit_runtime.run_once() == CycleResult(retried=1)
-    assert flowkit_runtime.run_once() == CycleResult(failed=1)
-    assert run.status() == "failed"
-
-
-def test_a_pass_counts_what_was_canceled(flowkit_runtime: Runtime) -> None:
-    runs: list[str] = []
-
-    @executor("cancel")
-    def cancel(step: StepContext) -> None:
-        flowkit_runtime.cancel_run(step.run_id)
-
-    runs.append(start(flowkit_runtime, lambda run: run.step("a", cancel), cancel).id)
-    assert flowkit_runtime.run_once() == CycleResult(canceled=1)
-    assert standing(flowkit_runtime, runs[0]) == {"a": "canceled (run)"}
-
-
-def test_draining_goes_on_until_nothing_is_due_and_sums_up(open_runtime: OpenRuntime, flowkit_clock: FakeClock) -> None:
-    runtime = open_runtime(echo, busy, fail, max_workers=1)
-
-    def describe(run: RunBuilder) -> None:
-        run.map("a", echo, range(3))
-        run.step("b", busy, retry=Retry(2, initial=5))
-        run.step("c", fail)
-
-    run = start(runtime, describe)
-    assert runtime.drain() == CycleResult(succeeded=3, retried=1, failed=1)
-    assert run.status() == "running"
-    flowkit_clock.advance(5)
-    assert runtime.drain() == CycleResult(failed=1)
-
-
-def test_draining_stops_after_so_many_cycles(open_runtime: OpenRuntime) -> None:
-    runtime = open_runtime(echo, max_workers=1)
-    start(runtime, lambda run: run.map("a", echo, range(5)))
-    assert runtime.drain(max_cycles=2).processed == 2
-
-
-def test_draining_stops_when_its_time_is_over(open_runtime: OpenRuntime, flowkit_clock: FakeClock) -> None:
-    @executor("tick")
-    def tick(step: StepContext) -> None:
-        flowkit_clock.advance(1)
-
-    runtime = open_runtime(tick, max_workers=1)
-    start(runtime, lambda run: run.map("a", tick, [None] * 5) and None)
-    assert runtime.drain(timeout=3).processed == 3
-
-
-def test_running_a_package_waits_out_its_delays(open_runtime: OpenRuntime, flowkit_clock: FakeClock) -> None:
-    runtime = open_runtime(echo, busy, poll_interval=3600)
-
-    def describe(run: RunBuilder) -> Any:
-        run.step("b", busy, retry=Retry(2, initial=7), allow_failure=True)
-        return run.step("a", echo, "late", delay=60)
-
-    first = start(runtime, describe)
-    runtime.cancel_run(first.id)
-    begun = flowkit_clock.now()
-    found: list[Any] = []
-    thread = in_background(lambda: found.append(runtime.run("story").result()))
-    eventually(lambda: flowkit_clock.advance(1) or found)
-    thread.join(30)
-    assert found == ["late"]
-    assert flowkit_clock.now() - begun >= 60_000_000
-
-
-def test_running_a_package_leaves_other_runs_alone(flowkit_runtime: Runtime) -> None:
-    other = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
-    assert flowkit_runtime.run("story").result() == 1
-    assert other.status() == "pending"
 
 
 def test_a_worker_goes_on_until_its_event_is_set(flowkit_runtime: Runtime) -> None:
@@ -196,49 +100,6 @@ def test_ctrl_c_gives_back_what_is_in_flight_at_once(
         flowkit_runtime.start_workers(poll_interval=3600)
     assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
     assert standing(flowkit_runtime, run.id) == {"a": "ready"}
-
-
-def test_draining_does_not_spin_while_the_only_slot_is_taken_by_what_timed_out(
-    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
-) -> None:
-    @executor("slow", timeout=5, retry=Retry(initial=0))
-    def slow(step: StepContext) -> int:
-        if step.attempt == 1:
-            meeting.wait()
-        return step.attempt
-
-    runtime = open_runtime(slow, max_workers=1)
-    run = start(runtime, lambda run: run.step("a", slow))
-    drained: list[CycleResult] = []
-    draining = in_background(lambda: drained.append(runtime.drain()))
-    meeting.expect()
-    flowkit_clock.advance(5)
-    draining.join(30)
-    assert drained == [CycleResult(retried=1)]
-    meeting.let_go()
-    eventually(lambda: runtime.drain().processed or run.status() == "succeeded")
-    assert run.result() == 2
-
-
-def test_running_a_package_goes_on_when_the_slot_of_what_timed_out_comes_free(
-    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
-) -> None:
-    @executor("slow", timeout=5, retry=Retry(initial=0))
-    def slow(step: StepContext) -> int:
-        if step.attempt == 1:
-            meeting.wait()
-        return step.attempt
-
-    runtime = open_runtime(slow, max_workers=1, poll_interval=3600)
-    runtime.cancel_run(start(runtime, lambda run: run.step("a", slow)).id)
-    found: list[Any] = []
-    running = in_background(lambda: found.append(runtime.run("story").result()))
-    meeting.expect()
-    flowkit_clock.advance(5)
-    eventually(lambda: outcomes(runtime, runtime.runs()[0].id, "a") == [(1, "retried")])
-    meeting.let_go()
-    running.join(30)
-    assert found == [2]
 
 
 def test_a_worker_says_what_it_serves_also_when_that_becomes_more(flowkit_runtime: Runtime) -> None:
