@@ -97,11 +97,6 @@ class Leases:
         res = self._t.results
         return res.select(res.step, res.body, res.sha256).where(res.step.in_(self.db.dialect.keys("keys")))
 
-    @statement
-    def _targets(self) -> Any:
-        d = self._t.deps
-        return d.select(d.waiter, d.target).where(d.waiter.in_(self.db.dialect.keys("keys")))
-
     def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> list[Held]:
         """Lease these steps for one worker; the rows that come back are the ones it got."""
         values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}

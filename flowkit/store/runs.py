@@ -148,11 +148,6 @@ class Runs:
         allowed = r.status.in_(["pending", "running", "failed", "canceled"])
         return r.update(change).where((r.key == param("key")) & (r.generation == param("seen")) & allowed)
 
-    @statement
-    def _set_output(self) -> Any:
-        r = self._t.runs
-        return r.update({r.output: param("output")}).where(r.key == param("key"))
-
     def find(self, tx: Session, run_id: str) -> StoredRun | None:
         """Return the run with this id, if there is one."""
         row = tx.row(self._by_id, id=run_id)

@@ -99,7 +99,8 @@ def translate(error: BaseException, path: str) -> StoreError | None:
     if "full" in text:
         return StoreFull(f"no space is left for the {place}: {text}; work goes on by itself when there is some")
     if "locked" in text or "busy" in text:
-        return StoreBusy(f"another program kept the {place} locked for {BUSY_SECONDS:g} s: {text}")
+        own = "a transaction of the program's own that reads before it writes must begin with atomic('IMMEDIATE')"
+        return StoreBusy(f"another connection holds the {place} ({text}; waited up to {BUSY_SECONDS:g} s); {own}")
     if "malformed" in text or "not a database" in text:
         return DataCorrupted(f"the {place} is damaged: {text}; restore it from a backup or copy what can be read")
     if any(word in text for word in ("unable to open", "readonly", "I/O", "disk")):

@@ -11,6 +11,7 @@ from flowkit.store.engine import Engine
 from flowkit.store.sqlite import SQLiteConnector
 from tests.store.clock import FakeClock
 from tests.store.flow import Flow
+from tests.store.story import second_host
 
 
 @pytest.fixture
@@ -30,3 +31,11 @@ def engine(tmp_path: Path, clock: FakeClock) -> Iterator[Engine]:
 @pytest.fixture
 def flow(engine: Engine, clock: FakeClock) -> Flow:
     return Flow(engine, clock)
+
+
+@pytest.fixture
+def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
+    """A second process with the same store."""
+    second = second_host(tmp_path, clock)
+    yield second
+    second.engine.db.close()

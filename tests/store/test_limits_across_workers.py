@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,23 +10,15 @@ from flowkit.clock import SECOND
 from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.store.check import check
 from flowkit.store.engine import Engine
-from tests.store.clock import START, FakeClock
+from tests.store.clock import START
 from tests.store.flow import LEASE_SECONDS, Flow, again, step, success
-from tests.store.story import attempts_of, column_of, guarded, second_host, seconds_until, steps_of
+from tests.store.story import attempts_of, column_of, guarded, seconds_until, steps_of
 
 
 @pytest.fixture(autouse=True)
 def sound(engine: Engine) -> Iterator[None]:
     with guarded(engine):
         yield
-
-
-@pytest.fixture
-def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
-    """A second process with the same store."""
-    flow = second_host(tmp_path, clock)
-    yield flow
-    flow.engine.db.close()
 
 
 def limit(flow: Flow, max_workers: int | None = None, rate: RateLimit | None = None) -> dict[str, QueueConfig]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,23 +12,14 @@ from flowkit.model.outcome import Released
 from flowkit.model.states import RunStatus
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
-from tests.store.clock import FakeClock
 from tests.store.flow import Flow, again, failure, plan, step, success
-from tests.store.story import ONCE, attempts_of, guarded, history_of, once, second_host, status_of, steps_of
+from tests.store.story import ONCE, attempts_of, guarded, history_of, once, status_of, steps_of
 
 
 @pytest.fixture(autouse=True)
 def sound(engine: Engine) -> Iterator[None]:
     with guarded(engine):
         yield
-
-
-@pytest.fixture
-def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
-    """A second process with the same store."""
-    flow = second_host(tmp_path, clock)
-    yield flow
-    flow.engine.db.close()
 
 
 # T12 and T13: canceled with its run

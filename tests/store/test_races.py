@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,12 @@ from flowkit.model.step import Settlement
 from flowkit.scheduler.cycle import Demand
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
-from tests.store.clock import FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, failure, plan, record, step, success
 from tests.store.story import (
     attempts_of,
     group,
     guarded,
     result_of,
-    second_host,
     status_of,
     steps_of,
 )
@@ -33,14 +30,6 @@ from tests.store.story import (
 def sound(engine: Engine) -> Iterator[None]:
     with guarded(engine):
         yield
-
-
-@pytest.fixture
-def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
-    """A second process with the same store."""
-    flow = second_host(tmp_path, clock)
-    yield flow
-    flow.engine.db.close()
 
 
 # A completion and the end of its lease

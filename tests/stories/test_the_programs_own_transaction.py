@@ -10,7 +10,7 @@ from typing import Any
 import peewee
 import pytest
 
-from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, package
+from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, StoreBusy, package
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import echo, eventually, register, standing, start, told
@@ -198,3 +198,14 @@ def test_the_durability_is_that_of_the_programs_connections(tmp_path: Path, sync
     with Runtime(store, entry_points=False):
         assert store.durability == durability
     assert database.is_closed()
+
+
+def test_a_transaction_that_read_too_early_is_told_how_to_begin(
+    program: peewee.SqliteDatabase, runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    """SQLite refuses to write on what was read before another one wrote, however long one waits."""
+    other = open_runtime(echo)
+    with pytest.raises(StoreBusy, match="IMMEDIATE"), program.atomic():
+        assert orders(program) == []
+        start(other, lambda run: run.step("a", echo, 1))
+        start(runtime, lambda run: run.step("a", echo, 2))
