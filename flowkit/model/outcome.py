@@ -10,7 +10,7 @@ import attrs
 
 from flowkit.clock import Micros, micros
 from flowkit.errors import InvalidInput, Permanent, Retryable, StepFailure
-from flowkit.model.gate import check
+from flowkit.model.gate import check, dumps
 from flowkit.model.outputs import NewArtifact, NewRecord
 from flowkit.model.plan import Plan
 from flowkit.model.retry import Retry
@@ -133,9 +133,19 @@ def _traceback(error: BaseException) -> str:
 def _details(error: BaseException) -> Any:
     try:
         details = getattr(error, "details", None) if isinstance(error, StepFailure) else None
-        return {_told(name): _plain(value) for name, value in details.items()} if isinstance(details, Mapping) else None
+        if not isinstance(details, Mapping):
+            return None
+        return _bounded({_told(name): _plain(value) for name, value in details.items()})
     except BaseException:  # a user's mapping may raise anything at all, as its __str__ may
         return None
+
+
+def _bounded(details: dict[str, Any]) -> dict[str, Any]:
+    try:
+        dumps(details, "details", TEXT_LIMIT)
+    except InvalidInput:
+        return {"truncated": safe_text(lambda: repr(details), limit=TEXT_LIMIT // 4, fallback="")}
+    return details
 
 
 def _plain(value: Any) -> Any:

@@ -179,3 +179,10 @@ def test_a_failure_reached_by_endless_recursion_is_recorded():
         told = step_error(error, NOW)
     assert told.message.startswith("RecursionError: maximum recursion depth exceeded")
     assert told.traceback
+
+
+def test_details_that_are_too_large_are_cut_and_say_so():
+    told = step_error(Permanent("code", details={"page": 3, "body": "x" * 5_000_000}), NOW)
+    assert list(told.details) == ["truncated"]
+    assert told.details["truncated"].startswith("{'page': 3")
+    assert len(gate.dumps(told.details, "details", gate.METADATA_LIMIT)) < 16 * 1024
