@@ -51,11 +51,21 @@ class Lifecycle:
             message = f"rt.{call}() executes steps, which a rollback of the open transaction could not undo"
             raise InvalidTransition(f"{message}; call it after the commit", None)
 
+    @contextmanager
+    def _inline(self, call: str) -> Iterator[Worker]:
+        with self._parts.inline_lock:
+            inline = self._parts.inline
+            # One thread at a time has the lock, so an attempt that is under way here is the one that calls.
+            if not inline.crew.free and inline.crew.in_flight > inline.crew.zombies:
+                message = f"rt.{call}() was called by an executor that holds the last slot, so it could never go on"
+                raise ConfigError(f"{message}; emit child steps with step.emit(), or give max_workers room for both")
+            yield inline
+
     def run_once(self) -> CycleResult:
         """Make one pass in the calling thread."""
         self.refuse_here("run_once")
-        with self._parts.inline_lock:
-            return self._parts.inline.run_once()
+        with self._inline("run_once") as inline:
+            return inline.run_once()
 
     def drain(self, timeout: float | None, max_cycles: int | None) -> CycleResult:
         """Make passes until no step is due."""
@@ -64,12 +74,12 @@ class Lifecycle:
         seconds = checked_timeout("drain", timeout)
         until = None if seconds is None else clock.monotonic() + seconds
         total, cycles = CycleResult(), 0
-        with self._parts.inline_lock:
+        with self._inline("drain") as inline:
             while most is None or cycles < most:
                 cycles += 1
-                result = self._parts.inline.run_once()
+                result = inline.run_once()
                 total += result
-                due = bool(result.processed) or self._parts.inline.look()[0]
+                due = bool(result.processed) or inline.look()[0]
                 if not due or (until is not None and clock.monotonic() >= until):
                     break
         return total
@@ -81,16 +91,16 @@ class Lifecycle:
             found = parts.engine.runs.find(tx, run_id)
         assert found is not None
         # Woken too when a slot comes free, which an attempt that timed out may hold for long.
-        with parts.inline_lock, parts.wakeups.run(run_id, parts.inline.crew.wake) as signal:
+        with self._inline("run") as inline, parts.wakeups.run(run_id, inline.crew.wake) as signal:
             while True:
                 signal.clear()
-                result = parts.inline.run_once(found.key)
+                result = inline.run_once(found.key)
                 run = parts.waiting.get_run(run_id)
                 if run.is_ended:
                     return run
                 if result.processed:
                     continue
-                due, wake_at = parts.inline.look(found.key)
+                due, wake_at = inline.look(found.key)
                 if not due:
                     poll = parts.settings.poll_interval
                     left = poll if wake_at is None else (wake_at - parts.clock.now()) / SECOND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowkit import CycleResult, Retry, RunBuilder, Runtime, StepContext, executor
+from flowkit import CycleResult, Retry, RunBuilder, Runtime, StepContext, executor, package
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -155,3 +155,29 @@ def test_running_a_package_goes_on_when_the_slot_of_what_timed_out_comes_free(
     meeting.let_go()
     running.join(30)
     assert found == [2]
+
+
+def test_an_executor_that_runs_another_run_in_the_last_slot_is_told_so(open_runtime: OpenRuntime) -> None:
+    def nested(step: StepContext) -> None:
+        runtime.run("inner")
+
+    outer, inner = executor("outer")(nested), package("inner")(lambda run: run.step("b", echo, 1))
+    runtime = open_runtime(outer, echo, max_workers=1)
+    runtime.register_package(inner)
+    run = start(runtime, lambda run: run.step("a", outer))
+    assert runtime.run_once() == CycleResult(failed=1)
+    [failed] = runtime.attempts(run.id, "a")
+    assert failed.error is not None
+    assert "an executor that holds the last slot" in failed.error.message
+
+
+def test_an_executor_may_run_another_run_where_there_is_a_slot_left(open_runtime: OpenRuntime) -> None:
+    def nested(step: StepContext) -> Any:
+        return runtime.run("inner").result()
+
+    outer, inner = executor("outer")(nested), package("inner")(lambda run: run.step("b", echo, 1))
+    runtime = open_runtime(outer, echo, max_workers=2)
+    runtime.register_package(inner)
+    run = start(runtime, lambda run: run.step("a", outer))
+    runtime.run_once()
+    assert run.result() == runtime.run("inner").result()
