@@ -21,6 +21,10 @@ PAUSE_AFTER_ERROR = (0.05, 5.0)
 """Seconds to wait after the store refused a cycle: the first time, and at most."""
 
 
+SOON = 0.005
+"""Seconds for which a worker that leased all there was waits for its attempts, before it looks for more."""
+
+
 @attrs.frozen
 class CycleResult:
     """What a cycle, or a drain of several, did.
@@ -129,7 +133,12 @@ class Worker:
                 self._tell_idle(held)
                 self._rest(poll_interval, wake_at)
                 return
-        self.crew.launch(self.turn().leased)
+        free = self.crew.free
+        leased = self.turn().leased
+        self.crew.launch(leased)
+        if leased and len(leased) < free:
+            # There was no more to lease, so a look would find nothing; most likely an attempt ends before there is.
+            self._rest(min(poll_interval, SOON), None)
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
