@@ -22,6 +22,7 @@ from flowkit.store.queues import Queues
 from flowkit.store.reclaim import Reclaim
 from flowkit.store.runs import Runs
 from flowkit.store.tables import make_tables
+from flowkit.store.unfinished import Unfinished
 from flowkit.store.views import Views
 from flowkit.store.workers import Workers
 
@@ -48,6 +49,7 @@ class Engine:
         self.catalog = Catalog(self.db, self.tables)
         self.workers = Workers(self.db, self.tables)
         self.views = Views(self.db, self.tables, self.history)
+        self.unfinished = Unfinished(self.db, self.tables)
         self.pruning = Pruning(self.db, self.tables)
         self.prune = self.pruning.prune
 
