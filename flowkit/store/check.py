@@ -13,10 +13,12 @@ from flowkit.store.check_guard import install_guard, remove_guard
 from flowkit.store.check_history import circles, histories, limits_kept
 from flowkit.store.check_repair import Mended, repair
 from flowkit.store.check_rows import EXAMPLES, INVARIANTS, Invariant, Problem
+from flowkit.store.check_windows import windows
 from flowkit.store.database import Row, Session
 
 __all__ = [
     "INVARIANTS",
+    "PAST",
     "TITLES",
     "Finding",
     "Invariant",
@@ -37,6 +39,9 @@ TITLES: Mapping[str, str] = {
     "I26": "history that does not come to what is stored",
 }
 """The invariants that need more than a query."""
+
+PAST = frozenset({"I25"})
+"""What tells of a repair in the past: wrong in a test, where nothing is repaired, but no damage that is there now."""
 
 
 @attrs.frozen
@@ -64,22 +69,31 @@ def check(
 ) -> list[Finding]:
     """Return every invariant that does not hold in this store; a sound one gives an empty list.
 
+    Each run is read as of one moment, some of them at a time, so workers may go on and no transaction lasts long.
+
     Args:
-        tx: a session; all is read as of one moment.
+        tx: a session.
         artifact_store: where artifacts outside the database lie; without it they are not read (I20).
         limits: by queue, limits that held ever since the first step; without them past rates are not judged (I18, I19).
     """
-    with _one_moment(tx):
-        asked = [(i.name, i.title, *i.broken(tx)) for i in INVARIANTS]
-        findings = [Finding(*found) for found in asked if found[-1]]
-        findings += _gathered(histories(tx))
-        findings += _gathered(circles(tx))
-        findings += _gathered(payloads(tx))
-        if limits:
-            findings += _gathered(limits_kept(tx, limits))
-        if artifact_store is not None:
-            findings += _gathered(files(tx, artifact_store))
-    return findings
+    found = _Found()
+    for window in windows(tx):
+        with _one_moment(tx):
+            for invariant in INVARIANTS:
+                if invariant.name not in PAST:
+                    found.rows(invariant, *invariant.broken(tx, window))
+            found.problems(histories(tx, window))
+            found.problems(circles(tx, window))
+    for invariant in INVARIANTS:
+        if invariant.name in PAST:
+            found.rows(invariant, *invariant.broken(tx))
+    found.problems(payloads(tx))
+    if limits:
+        with _one_moment(tx):
+            found.problems(limits_kept(tx, limits))
+    if artifact_store is not None:
+        found.problems(files(tx, artifact_store))
+    return found.findings()
 
 
 @contextmanager
@@ -94,11 +108,26 @@ def _one_moment(tx: Session) -> Iterator[None]:
         tx.script("COMMIT")
 
 
-def _gathered(problems: Iterable[Problem]) -> list[Finding]:
-    rows: dict[str, list[Row]] = {}
-    counts: dict[str, int] = {}
-    for name, row in problems:
-        counts[name] = counts.get(name, 0) + 1
-        if len(rows.setdefault(name, [])) < EXAMPLES:
-            rows[name].append(row)
-    return [Finding(name, TITLES[name], tuple(rows[name]), count) for name, count in counts.items()]
+@attrs.define
+class _Found:
+    """What does not hold, added up over windows: by number and title, a few rows and how many there are."""
+
+    _rows: dict[tuple[str, str], list[Row]] = attrs.field(factory=dict)
+    _counts: dict[tuple[str, str], int] = attrs.field(factory=dict)
+
+    def rows(self, invariant: Invariant, rows: Iterable[Row], count: int) -> None:
+        if count:
+            self._add(invariant.name, invariant.title, rows, count)
+
+    def problems(self, problems: Iterable[Problem]) -> None:
+        for name, row in problems:
+            self._add(name, TITLES[name], [row], 1)
+
+    def _add(self, name: str, title: str, rows: Iterable[Row], count: int) -> None:
+        sort = (name, title)
+        shown = self._rows.setdefault(sort, [])
+        shown += list(rows)[: EXAMPLES - len(shown)]
+        self._counts[sort] = self._counts.get(sort, 0) + count
+
+    def findings(self) -> list[Finding]:
+        return [Finding(*sort, tuple(self._rows[sort]), count) for sort, count in self._counts.items()]

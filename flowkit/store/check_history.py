@@ -12,14 +12,16 @@ import attrs
 from flowkit.clock import SECOND, Micros
 from flowkit.model.limits import MILLI, QueueConfig, RateLimit
 from flowkit.store.check_rows import Problem
+from flowkit.store.check_windows import EVERYTHING, Window
 from flowkit.store.database import Session
 from flowkit.store.fold import ATTEMPT_ENDS, Folded, fold, places_of
 from flowkit.store.keys import first_key, last_key, place_of
 
 
-def histories(tx: Session) -> Iterator[Problem]:
+def histories(tx: Session, window: Window = EVERYTHING) -> Iterator[Problem]:
     """Replay each run's history and compare what it comes to with the rows: I14 and I26."""
-    for run, run_id, status, events in tx.script("SELECT key, id, status, events FROM runs ORDER BY key"):
+    runs = "SELECT key, id, status, events FROM runs WHERE key BETWEEN ? AND ? ORDER BY key"
+    for run, run_id, status, events in tx.script(runs, (window.first, window.last)):
         entries, gap = _entries(tx, run, events)
         if gap is not None:
             yield "I26", (run_id, gap)
@@ -56,10 +58,11 @@ def _differences(tx: Session, run: int, folded: Folded) -> Iterator[str]:
     yield from (f"the history has a step at place {place}, which is not there" for place in left)
 
 
-def circles(tx: Session) -> Iterator[Problem]:
+def circles(tx: Session, window: Window = EVERYTHING) -> Iterator[Problem]:
     """Find runs in which steps wait for each other in a circle: I23."""
+    runs = "SELECT key, id FROM runs WHERE edges > 0 AND key BETWEEN ? AND ? ORDER BY key"
     sql = "SELECT target, waiter FROM deps WHERE waiter BETWEEN ? AND ?"
-    for run, run_id in tx.script("SELECT key, id FROM runs WHERE edges > 0 ORDER BY key"):
+    for run, run_id in tx.script(runs, (window.first, window.last)):
         waiters: dict[int, list[int]] = {}
         blockers: dict[int, int] = {}
         for target, waiter in tx.script(sql, (first_key(run), last_key(run))):

@@ -9,6 +9,7 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.model.plan import spans_of
 from flowkit.store.check_rows import COUNTED, NEEDS
+from flowkit.store.check_windows import EVERYTHING, Window
 from flowkit.store.database import Session
 from flowkit.store.keys import place_of, run_of
 
@@ -36,25 +37,31 @@ delayed_until = CASE WHEN delay > 0 THEN ? + delay END WHERE key = ? AND status 
 
 _SET_RUN = """UPDATE runs
 SET steps = ?, open_steps = ?, failed_steps = ?, canceled_by_run = ?, edges = ? WHERE key = ?"""
+_REMEMBER = "UPDATE meta SET number = number + ? WHERE key = 'repairs'"
 _COUNT_EVENT = "UPDATE runs SET events = events + 1, updated_at = ? WHERE key = ? RETURNING events"
 _HISTORY = "INSERT INTO history (run, first_seq, count, at, worker, body) VALUES (?, ?, 1, ?, NULL, ?)"
 
 
-def repair(tx: Session) -> list[Mended]:
+def repair(tx: Session, window: Window = EVERYTHING) -> list[Mended]:
     """Count again what is only a count, and promote what waits for nothing; says what it did.
 
-    What nothing can be counted from, such as a lost result, stays as it is: ``check`` names it, a backup has it.
+    What nothing can be counted from, such as a lost result, stays as it is: ``check`` names it, a backup has it. The
+    store keeps count of all that was ever mended in it (I25).
+
+    Args:
+        tx: a transaction.
+        window: the runs to look at; ``windows`` cuts a long store into some that hold up writers for a moment only.
     """
-    gates = tx.script(_GATES)
+    gates = tx.script(window.over(_GATES, "main"))
     for row in gates:
         tx.script("UPDATE gates SET left_open = ?, failed = ? WHERE key = ?", row)
-    waiting = tx.script(_WAITING)
+    waiting = tx.script(window.over(_WAITING, "main"))
     for key, left in waiting:
         if left:
             tx.script("UPDATE steps SET deps_left = ? WHERE key = ?", (left, key))
     promoted = [key for key, left in waiting if not left]
     _promote(tx, promoted, tx.now())
-    runs = tx.script(_RUNS)
+    runs = tx.script(window.over(_RUNS, "main"))
     for row in runs:
         tx.script(_SET_RUN, row)
     counts = {
@@ -63,7 +70,10 @@ def repair(tx: Session) -> list[Mended]:
         "steps promoted": len(promoted),
         "runs counted again": len(runs),
     }
-    return [Mended(what, count) for what, count in counts.items() if count]
+    mended = [Mended(what, count) for what, count in counts.items() if count]
+    if mended:
+        tx.script(_REMEMBER, (sum(one.count for one in mended),))
+    return mended
 
 
 def _promote(tx: Session, keys: list[int], now: Micros) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from flowkit.store.check_windows import EVERYTHING, Window
 from flowkit.store.database import Row, Session
 from flowkit.store.keys import MAX_NODES
 
@@ -30,12 +31,12 @@ class Invariant:
     title: str
     sql: str
 
-    def broken(self, tx: Session) -> tuple[tuple[Row, ...], int]:
+    def broken(self, tx: Session, window: Window = EVERYTHING) -> tuple[tuple[Row, ...], int]:
         """Return a few of the rows that break it, and how many there are."""
-        examples = tuple(tx.script(f"{self.sql} LIMIT {EXAMPLES}"))
+        examples = tuple(tx.script(window.over(f"{self.sql} LIMIT {EXAMPLES}", "main")))
         if len(examples) < EXAMPLES:
             return examples, len(examples)
-        return examples, int(tx.script(f"SELECT COUNT(*) FROM ({self.sql}) AS broken")[0][0])
+        return examples, int(tx.script(window.over(f"SELECT COUNT(*) FROM ({self.sql}) AS broken", "main"))[0][0])
 
 
 OPEN, DEAD = "('pending', 'ready', 'running')", "('failed', 'canceled')"
@@ -206,6 +207,6 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I21", "output of no committed attempt", _OUTPUT_OWNER),
     Invariant("I24", "times out of order", _TIMES_ORDER),
     Invariant("I24", "time that is no integer", _no_integer(_TIMES)),
-    Invariant("I25", "mended in passing", "SELECT key, number FROM meta WHERE key = 'repairs' AND number <> 0"),
+    Invariant("I25", "mended before", "SELECT key, number FROM meta WHERE key = 'repairs' AND number <> 0"),
 )
 """I14, I18 to I20, I22, I23 and I26 need more than a query: ``check_history`` and ``check_contents`` have them."""

@@ -12,7 +12,8 @@ import pytest
 from flowkit.artifacts import FileArtifactStore
 from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.model.plan import Plan
-from flowkit.store.check import INVARIANTS, TITLES, Finding, check, install_guard, remove_guard, repair
+from flowkit.store import check_windows
+from flowkit.store.check import INVARIANTS, PAST, TITLES, Finding, check, install_guard, remove_guard, repair
 from tests.store.flow import Flow, artifact, failure, plan, record, step, success
 from tests.store.story import group, steps_of
 
@@ -157,9 +158,12 @@ def test_counts_that_drifted_are_counted_again(busy: Flow, tmp_path: Path, damag
         connection.execute(damage)
 
     with busy.engine.write() as tx:
-        assert [mended.what for mended in repair(tx)] == [told]
+        mended = repair(tx)
 
-    assert found(busy) == []
+    assert [one.what for one in mended] == [told]
+    (remembered,) = found(busy)
+    assert remembered.invariant in PAST
+    assert remembered.rows == (("repairs", sum(one.count for one in mended)),)
 
 
 def test_a_forgotten_promotion_is_made_up_for(flow: Flow, tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_a_forgotten_promotion_is_made_up_for(flow: Flow, tmp_path: Path) -> Non
     with flow.engine.write() as tx:
         assert [str(mended.what) for mended in repair(tx)] == ["steps promoted"]
 
-    assert (found(flow), steps_of(flow, run)["b"]) == ([], "ready")
+    assert ([finding.invariant for finding in found(flow)], steps_of(flow, run)["b"]) == (["I25"], "ready")
     assert flow.finish() == ["b"]
 
 
@@ -208,6 +212,54 @@ def test_the_guard_can_be_taken_away_again(flow: Flow) -> None:
         install_guard(tx)
         remove_guard(tx)
         assert tx.script("SELECT name FROM sqlite_master WHERE type = 'trigger'") == []
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the store into windows of one run each."""
+    monkeypatch.setattr(check_windows, "RUNS", 1)
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("invariant", "damage"), DAMAGE, ids=[f"{name}-{sql[:60]}" for name, sql in DAMAGE])
+def test_a_long_store_is_checked_a_few_runs_at_a_time_with_the_same_findings(
+    busy: Flow, tmp_path: Path, invariant: str, damage: str
+) -> None:
+    with by_hand(tmp_path) as connection:
+        connection.execute(damage)
+    narrow = {(one.invariant, one.title): one.count for one in found(busy)}
+    with pytest.MonkeyPatch.context() as wide:
+        wide.setattr(check_windows, "RUNS", 1000)
+        whole = {(one.invariant, one.title): one.count for one in found(busy)}
+
+    assert narrow == whole
+    assert invariant in {name for name, _ in narrow}
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_long_store_is_mended_a_few_runs_at_a_time(busy: Flow, tmp_path: Path) -> None:
+    with by_hand(tmp_path) as connection:
+        connection.execute("UPDATE runs SET failed_steps = 3")
+    with busy.engine.read() as tx:
+        cut = list(check_windows.windows(tx))
+    assert len(cut) == 4, "one for each run, and one for what may come after them"
+
+    told = []
+    for window in cut:
+        with busy.engine.write() as tx:
+            told += [mended.count for mended in repair(tx, window)]
+
+    assert told == [1, 1, 1]
+    assert {finding.invariant for finding in found(busy)} == PAST
+
+
+def test_what_belongs_to_no_run_is_found_whatever_its_key(busy: Flow, tmp_path: Path) -> None:
+    with by_hand(tmp_path) as connection:
+        connection.execute("INSERT INTO gates VALUES (-5, 'low', 0, 0), ((1 << 60), 'high', 0, 0)")
+
+    (outside,) = [finding for finding in found(busy) if finding.title == "node outside its run"]
+
+    assert outside.count == 2
 
 
 def test_an_empty_store_is_sound(flow: Flow) -> None:
