@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from flowkit.clock import Clock
-from flowkit.errors import RuntimeClosed, StoreError
+from flowkit.errors import DataCorrupted, RuntimeClosed, StoreError
 from flowkit.store.dialect import Dialect
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Statement
@@ -63,6 +63,7 @@ class Database:
         self._connector = connector
         self._program = program
         self._closed = False
+        self._damage: str | None = None
         self._local = threading.local()
         self._renew()
         _OPEN.add(self)
@@ -112,6 +113,8 @@ class Database:
                 raise StoreError("this process was forked inside a transaction; open a Runtime of its own in the child")
             yield current
             return
+        if writes and self._damage is not None:
+            raise DataCorrupted(f"{self._damage}; nothing more is written to it by this process")
         joined = self._program.open_transaction() if self._program else None
         with self._translated():
             if joined is not None:
@@ -214,6 +217,9 @@ class Database:
             told = self._connector.translate(error)
             if told is None:
                 raise
+            if isinstance(told, DataCorrupted):
+                # What is written to a damaged file may land on what is still whole.
+                self._damage = str(told)
             raise told from error
 
     def close(self) -> None:

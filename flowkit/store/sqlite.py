@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from flowkit.errors import (
@@ -21,6 +22,8 @@ from flowkit.store.dialect import SQLiteDialect
 Durability = Literal["disk", "process"]
 BUSY_SECONDS = 30.0
 OLDEST = (3, 35, 0)
+LOOKED_THROUGH_BYTES = 64 << 20
+"""Up to this size a file is looked through when it is opened after a crash: that takes a fraction of a second."""
 _WAL_TRIES = 100
 # A checkpoint makes the commit that it falls on slow; at four times the default, 16 MB, it falls on fewer.
 _PRAGMAS = ("foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 4000")
@@ -47,7 +50,12 @@ class SQLiteConnector:
         return None if self.single else Path(self.path + "-wal")
 
     def prepare(self) -> None:
-        """Make the parent directory; refuse a file system on which SQLite's locks do not hold."""
+        """Make the parent directory; refuse a file system on which SQLite's locks do not hold, and a damaged file.
+
+        Raises:
+            StoreUnavailable: the directory cannot be made, or lies on a network.
+            DataCorrupted: the file was left by a crash, is not large, and SQLite finds damage in it.
+        """
         if self.single:
             return
         parent = Path(self.path).absolute().parent
@@ -61,6 +69,31 @@ class SQLiteConnector:
                 f"the sqlite store {self.path!r} lies on a network file system ({kind}), where SQLite's locks do not "
                 "hold; put it on a local disk or use a postgresql:// store"
             )
+        if self._was_left_open():
+            self._look_through()
+
+    def _was_left_open(self) -> bool:
+        # Whoever closes a file last removes its log. One that is there tells of a crash, or of a process at work.
+        try:
+            left, size = os.stat(f"{self.path}-wal").st_size, os.stat(self.path).st_size
+        except OSError:
+            return False
+        return left > 0 and size + left <= LOOKED_THROUGH_BYTES
+
+    def _look_through(self) -> None:
+        try:
+            connection = self.connect()
+            try:
+                problems = look_through(connection.execute)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            told = self.translate(error)
+            if not isinstance(told, DataCorrupted):
+                raise told or error from error
+            problems = [str(error)]
+        if problems:
+            raise DataCorrupted(f"{_damaged(self.path, problems[0])}; nothing was written")
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection in autocommit mode with flowkit's pragmas."""
@@ -102,10 +135,23 @@ def translate(error: BaseException, path: str) -> StoreError | None:
         own = "a transaction of the program's own that reads before it writes must begin with atomic('IMMEDIATE')"
         return StoreBusy(f"another connection holds the {place} ({text}; waited up to {BUSY_SECONDS:g} s); {own}")
     if "malformed" in text or "not a database" in text:
-        return DataCorrupted(f"the {place} is damaged: {text}; restore it from a backup or copy what can be read")
+        return DataCorrupted(_damaged(path, text))
     if any(word in text for word in ("unable to open", "readonly", "I/O", "disk")):
         return StoreUnavailable(f"the {place} cannot be used: {text}; are the file and its directory writable?")
     return None
+
+
+def look_through(execute: Callable[[str], Any], most: int = 10) -> list[str]:
+    """Return what SQLite finds wrong with the pages of a file, up to *most* lines; reads all of it."""
+    lines = [str(row[0]) for row in execute(f"PRAGMA quick_check({most})")]
+    return [] if lines == ["ok"] else [line for text in lines for line in text.splitlines()][:most]
+
+
+def _damaged(path: str, text: str) -> str:
+    return (
+        f"the sqlite store {path!r} is damaged: {text}; stop what uses it and restore it from a backup, or copy what "
+        "can be read (sqlite3 FILE .recover) and look at that with flowkit check --store"
+    )
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
