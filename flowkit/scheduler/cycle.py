@@ -17,7 +17,7 @@ from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
 from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
-from flowkit.store.lanes import Lane
+from flowkit.store.lanes import Glance, Lane
 from flowkit.store.leases import Claim, Held
 from flowkit.store.tally import Tally
 
@@ -120,7 +120,6 @@ class Cycle:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
             turned.promoted += self._sweep(tx, tally)
-            engine.reclaim.come_due(tx, tally.now)
             held, claim, lanes = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
             now = tally.now
@@ -140,7 +139,7 @@ class Cycle:
             times = (seen.due_at, self._next_sweep(seen.expires_at, now))
             if any(at is not None and at <= now for at in times):
                 return True, now, {}
-            lines = self._lines(tx, demand, self._serving(tx, demand)) if seen.ready and demand.slots else []
+            lines = self._lines(tx, demand, seen) if demand.slots else []
         if any(line.room(now) for line in lines):
             return True, now, {}
         held = limited(lines, now)
@@ -167,29 +166,30 @@ class Cycle:
 
     def _take(self, tx: Session, demand: Demand, tally: Tally) -> tuple[list[Held], Claim, dict[int, Lane]]:
         claim = Claim(self._worker_id, self._token(), self._lease)
-        lanes = self._serving(tx, demand) if demand.slots else []
-        lines = self._lines(tx, demand, lanes)
+        if not demand.slots:
+            return [], claim, {}
+        seen = self._ready(tx, demand, tally.now)
+        lines = self._lines(tx, demand, seen)
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
             return [], claim, {}
         held = self._engine.leases.take(tx, [candidate.key for _, candidate in chosen], claim, tally)
-        by_id = {lane.id: lane for lane in lanes}
+        by_id = {lane.id: lane for lane in seen.ready}
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
         return held, claim, by_id
 
-    def _serving(self, tx: Session, demand: Demand) -> list[Lane]:
-        return self._engine.lanes.serving(tx, demand.kinds)
+    def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
+        seen = self._engine.lanes.glance(tx, demand.kinds)
+        if seen.due_at is None or seen.due_at > now:
+            return seen
+        self._engine.reclaim.come_due(tx, now)
+        return self._engine.lanes.glance(tx, demand.kinds)
 
-    def _lines(self, tx: Session, demand: Demand, lanes: Sequence[Lane]) -> list[Line]:
-        engine = self._engine
-        ready = set(engine.lanes.with_ready_work(tx, [lane.id for lane in lanes])) if lanes else set()
+    def _lines(self, tx: Session, demand: Demand, seen: Glance) -> list[Line]:
+        engine, queues = self._engine, seen.queues
         by_queue: dict[str, list[Lane]] = {}
-        for lane in lanes:
-            if lane.id in ready:
-                by_queue.setdefault(lane.queue, []).append(lane)
-        if not by_queue:
-            return []
-        queues = engine.queues.read(tx, by_queue)
+        for lane in seen.ready:
+            by_queue.setdefault(lane.queue, []).append(lane)
         limits = any(queue.max_workers is not None for queue in queues.values())
         in_flight = engine.queues.in_flight(tx) if limits else {}
         most = demand.slots + len(demand.skip)

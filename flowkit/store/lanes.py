@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import attrs
-from peewee import SQL, Select, fn
+from peewee import JOIN, SQL, Select, fn
 
 from flowkit.clock import Micros
-from flowkit.store.database import Database, Session
+from flowkit.store.database import Database, Row, Session
 from flowkit.store.keys import first_key, last_key
+from flowkit.store.queues import StoredQueue, queue_columns, queue_from
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
 
@@ -27,17 +28,19 @@ class Lane:
 
 @attrs.frozen
 class Glance:
-    """What a worker with nothing to do wants to know, read with one statement.
+    """What a worker wants to know before it leases, or rests, read with one statement.
 
     Attributes:
         due_at: when the next delayed step comes due.
         expires_at: when the next lease runs out.
-        ready: whether some lane it serves has a step ready, or there are lanes it has not seen.
+        ready: the lanes it serves that have a step ready.
+        queues: the queues of those lanes.
     """
 
     due_at: Micros | None
     expires_at: Micros | None
-    ready: bool
+    ready: list[Lane]
+    queues: dict[str, StoredQueue]
 
 
 @attrs.frozen
@@ -68,28 +71,17 @@ class Lanes:
         return lane.select(lane.id, lane.queue, lane.kind).where(lane.id > param("after"))
 
     @statement
-    def _with_ready_work(self) -> Any:
-        s = self._t.steps
-        served = Select([fn.json_each(param("lanes"))], [SQL("value").alias("lane")]).alias("l")
+    def _glance(self) -> Any:
+        s, lane, q = self._t.steps, self._t.lanes, self._t.queues
+        served = self.db.dialect.batch("lanes", "lane")
         # One seek per lane in the ready index, never a scan: what nobody serves costs nothing.
-        head = (
-            s.select(s.ready_at)
-            .where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane)
-            .order_by(s.priority, s.ready_at)
-            .limit(1)
-        )
-        return Select([served], [served.c.lane, head.alias("since")])
-
-    @statement
-    def _peek(self) -> Any:
-        s, lane = self._t.steps, self._t.lanes
-        served = Select([fn.json_each(param("lanes"))], [SQL("value").alias("lane")]).alias("l")
         ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane)
         due = s.select(fn.MIN(s.delayed_until)).where((s.status == "ready") & s.delayed_until.is_null(False))
         expiry = s.select(fn.MIN(s.expires_at)).where(s.status == "running")
-        some = Select([served], [served.c.lane]).where(fn.EXISTS(ready)).limit(1)
         newest = lane.select(fn.COALESCE(fn.MAX(lane.id), 0))
-        return Select(columns=[due, expiry, some, newest])
+        query = Select([served], [due, expiry, newest, served.c.lane, fn.EXISTS(ready), *queue_columns(q)])
+        query = query.join(lane, JOIN.LEFT_OUTER, on=(lane.id == served.c.lane))
+        return query.join(q, JOIN.LEFT_OUTER, on=(q.name == lane.queue))
 
     def _ready(self, *only: Any) -> Any:
         s = self._t.steps
@@ -145,20 +137,25 @@ class Lanes:
         return [lane for lane in self._read(tx).values() if lane.kind in kinds]
 
     def glance(self, tx: Session, kinds: Collection[str]) -> Glance:
-        """Look, with one statement, whether there may be anything to do."""
-        served = [lane.id for lane in self._known.values() if lane.kind in kinds]
-        row = tx.row(self._peek, lanes=json.dumps(served))
-        assert row is not None
-        due, expiry, some, newest = row
-        return Glance(due, expiry, some is not None or newest > self._highest())
+        """Look, with one statement, what is ready in the lanes of these kinds, and when there will be more to do."""
+        known = self._known
+        rows = self._seen(tx, known, kinds)
+        if rows[0][2] > self._highest():
+            known = self._read(tx)
+            rows = self._seen(tx, known, kinds)
+        by_id = {lane.id: lane for lane in known.values()}
+        ready = [by_id[row[3]] for row in rows if row[4]]
+        queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
+        queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] and row[5] is not None}
+        return Glance(rows[0][0], rows[0][1], ready, queues)
+
+    def _seen(self, tx: Session, known: dict[tuple[str, str], Lane], kinds: Collection[str]) -> list[Row]:
+        # No lane has number 0: its row is there even where nothing is served, and says what is true of all.
+        served = [(0,), *((lane.id,) for lane in known.values() if lane.kind in kinds)]
+        return tx.rows(self._glance, lanes=json.dumps(served))
 
     def _highest(self) -> int:
         return max((lane.id for lane in self._known.values()), default=0)
-
-    def with_ready_work(self, tx: Session, lanes: Iterable[int]) -> list[int]:
-        """Return those of the *lanes* that have a step ready."""
-        rows = tx.rows(self._with_ready_work, lanes=json.dumps(list(lanes)))
-        return [lane for lane, since in rows if since is not None]
 
     def waiting_kinds(self, tx: Session, run: int) -> set[str]:
         """Return the kinds of a run's ready steps."""

@@ -41,8 +41,7 @@ class Queues:
     @statement
     def _read(self) -> Any:
         q = self._t.queues
-        columns = (q.name, q.paused, q.max_workers, q.rate_milli, q.burst, q.tokens_nano, q.refilled_at)
-        return q.select(*columns).where(q.name.in_(self.db.dialect.texts("names")))
+        return q.select(*queue_columns(q)).where(q.name.in_(self.db.dialect.texts("names")))
 
     @statement
     def _names(self) -> Any:
@@ -76,7 +75,7 @@ class Queues:
 
     def read(self, tx: Session, names: Collection[str]) -> dict[str, StoredQueue]:
         """Return these queues; one without a row is unlimited."""
-        found = {row[0]: _queue(row) for row in tx.rows(self._read, names=json.dumps(list(names)))}
+        found = {row[0]: queue_from(row) for row in tx.rows(self._read, names=json.dumps(list(names)))}
         return {name: found.get(name) or StoredQueue(name) for name in names}
 
     def names(self, tx: Session) -> list[str]:
@@ -137,7 +136,13 @@ def _stored(config: QueueConfig) -> tuple[int | None, ...]:
     return (config.max_workers, limit.milli_per_second if limit else None, limit.burst if limit else None)
 
 
-def _queue(row: tuple[Any, ...]) -> StoredQueue:
+def queue_columns(q: Any) -> tuple[Any, ...]:
+    """Return the columns that a queue is made from."""
+    return q.name, q.paused, q.max_workers, q.rate_milli, q.burst, q.tokens_nano, q.refilled_at
+
+
+def queue_from(row: tuple[Any, ...]) -> StoredQueue:
+    """Make a queue from its columns."""
     name, paused, max_workers, rate, burst, tokens, refilled = row
     bucket = TokenBucket(RateLimit(rate / MILLI, burst), tokens, refilled) if rate is not None else None
     return StoredQueue(name, bool(paused), max_workers, bucket)
