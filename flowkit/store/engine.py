@@ -11,6 +11,7 @@ from flowkit.store.database import Connector, Database, Program, Session
 from flowkit.store.effects import Effects
 from flowkit.store.explaining import Explaining
 from flowkit.store.graphs import Graphs
+from flowkit.store.health import Health
 from flowkit.store.history import History
 from flowkit.store.lanes import Lanes
 from flowkit.store.leases import Leases
@@ -50,6 +51,7 @@ class Engine:
         self.workers = Workers(self.db, self.tables)
         self.views = Views(self.db, self.tables, self.history)
         self.unfinished = Unfinished(self.db, self.tables)
+        self.health = Health(self.db, self.tables)
         self.pruning = Pruning(self.db, self.tables)
         self.prune = self.pruning.prune
 
