@@ -34,6 +34,7 @@ FACADES = (  # take every option of a call by its own name, since that is how us
     "flowkit/runtime/reads.py",
     "flowkit/runtime/aio.py",
     "flowkit/runtime/context.py",
+    "flowkit/cli/commands/",
 )
 # pytest loads the plugin wherever flowkit is installed, so what its fixtures need is imported when they are used.
 LATE_IMPORTERS = ("flowkit/cli/", "flowkit/testing/plugin.py")
@@ -64,7 +65,8 @@ def tree_of(source: str) -> ast.Module:
 
 def part_of(module: str) -> str:
     """The part of the house that ``flowkit.part...`` or ``flowkit/part...`` is in."""
-    return [*re.split(r"[./]", module.removesuffix(".py")), ""][1]
+    part = [*re.split(r"[./]", module.removesuffix(".py")), ""][1]
+    return "cli" if part == "__main__" else part
 
 
 def imports_in(node: ast.AST) -> Iterator[str]:

@@ -23,6 +23,7 @@ from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.reads import Instant
 from flowkit.runtime.worker import CycleResult
 from flowkit.scheduler.explain import Explanation
+from flowkit.store.catalog import Recorded
 
 R_co = TypeVar("R_co", covariant=True)
 _in_thread = asyncio.to_thread
@@ -224,6 +225,14 @@ class AsyncRuntime:
     async def queues(self) -> tuple[QueueInfo, ...]:
         """See ``Runtime.queues``."""
         return await _in_thread(self._rt.queues)
+
+    async def run_ids(self, prefix: str = "", *, limit: int = 100) -> tuple[str, ...]:
+        """See ``Runtime.run_ids``."""
+        return await _in_thread(partial(self._rt.run_ids, prefix, limit=limit))
+
+    async def catalog(self) -> Recorded:
+        """See ``Runtime.catalog``."""
+        return await _in_thread(self._rt.catalog)
 
     async def explain(self, run_id: str, step_id: str) -> Explanation:
         """See ``Runtime.explain``."""

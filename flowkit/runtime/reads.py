@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from flowkit.errors import RunNotFound
+from flowkit.errors import ConfigError, RunNotFound
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
 from flowkit.model.outputs import Artifact, Record
@@ -18,6 +18,7 @@ from flowkit.projections import Projection
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.parts import Parts
 from flowkit.scheduler.explain import Explanation, explain
+from flowkit.store.catalog import Recorded
 from flowkit.store.views_runs import RunFilter
 
 Instant = datetime | int
@@ -71,6 +72,18 @@ class Reads:
         only = RunFilter(status, package, metadata, since, until)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.runs(tx, only, limit=limit, cursor=cursor)
+
+    def run_ids(self, prefix: str = "", *, limit: int = 100) -> tuple[str, ...]:
+        """Return the ids of runs that begin with *prefix*, in alphabetical order; for completing what people type.
+
+        Raises:
+            ConfigError: the prefix is no text, or the limit is none.
+        """
+        self._parts.check_open()
+        if not isinstance(prefix, str):
+            raise ConfigError(f"run_ids: prefix: expected a str, got {prefix!r}")
+        with self._parts.engine.read() as tx:
+            return self._parts.engine.views.run_ids(tx, prefix, limit=limit)
 
     def steps(
         self,
@@ -178,6 +191,13 @@ class Reads:
         self._parts.check_open()
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.queues(tx)
+
+    def catalog(self) -> Recorded:
+        """Return the kinds and packages that any process has registered with the store, without importing them."""
+        self._parts.check_open()
+        with self._parts.engine.read() as tx:
+            known = self._parts.engine.catalog
+            return Recorded(tuple(known.kinds(tx)), tuple(known.packages(tx)))
 
     def explain(self, run_id: str, step_id: str) -> Explanation:
         """Say why a step is not running now, who or what holds it, and the earliest time it could.

@@ -54,6 +54,14 @@ class CatalogPackage:
     updated_at: Micros = attrs.field(default=0, eq=False)
 
 
+@attrs.frozen
+class Recorded:
+    """All that a store's catalog knows, each by name."""
+
+    kinds: tuple[CatalogKind, ...]
+    packages: tuple[CatalogPackage, ...]
+
+
 class Catalog:
     """Reads and writes of what is registered; who registered it last is what stands."""
 

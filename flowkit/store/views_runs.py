@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Union
 
 import attrs
+from peewee import fn
 
 from flowkit.clock import Micros
 from flowkit.errors import ConfigError, RunNotFound, nearest
@@ -88,6 +89,13 @@ class RunViews:
         return self._select_page().where(self._t.runs.status.in_(OPEN_RUN))
 
     @statement
+    def _ids_from(self) -> Any:
+        r, prefix = self._t.runs, param("prefix")
+        # The comparison is for the index alone: it decides where to begin, not what belongs to the answer.
+        begins = (r.id >= prefix) & (fn.SUBSTR(r.id, 1, fn.LENGTH(prefix)) == prefix)
+        return r.select(r.id).where(begins).order_by(r.id).limit(param("limit"))
+
+    @statement
     def _output(self) -> Any:
         return self._t.runs.select(self._t.runs.key, self._t.runs.output).where(self._t.runs.id == param("id"))
 
@@ -136,6 +144,11 @@ class RunViews:
         rows = self._scan(tx, asked, before, _BATCH if entries else limit + 1, values)
         matching = (row for row in rows if not entries or entries <= _canonical(json.loads(row[5])).items())
         return page_of("runs", list(islice(matching, limit + 1)), limit, lambda row: run_from_row(row[1:]))
+
+    def run_ids(self, tx: Session, prefix: str, *, limit: int) -> tuple[str, ...]:
+        """Return the ids that begin with *prefix*, in order; raises ``ConfigError`` for a limit that is none."""
+        rows = tx.rows(self._ids_from, prefix=prefix, limit=checked_limit("run_ids", limit))
+        return tuple(row[0] for row in rows)
 
     def _scan(
         self, tx: Session, asked: Statement, before: int | None, batch: int, values: dict[str, Any]

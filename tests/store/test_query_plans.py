@@ -121,6 +121,7 @@ def test_no_read_of_one_run_reads_a_whole_table(flow: Flow, connector: Listening
         views.records(tx, "r", collection="x")
         views.records(tx, collection="x")
         views.artifact(tx, "r", "f")
+        views.run_ids(tx, "r", limit=5)
     assert whole_tables_read(connector) == []
 
 

@@ -170,3 +170,25 @@ def test_the_stats_of_a_store_count_what_is_in_it(flowkit_runtime: Runtime, flow
     assert {status.value: count for status, count in stats.steps.items() if count} == {"ready": 3, "succeeded": 1}
     assert (stats.oldest_ready_age, stats.at) == (2_000_000, flowkit_clock.now())
     assert {queue.name: queue.ready for queue in flowkit_runtime.queues()} == {"default": 0, "slow": 3}
+
+
+def test_ids_are_found_by_how_they_begin(flowkit_runtime: Runtime) -> None:
+    for run_id in ("tea-2", "tea-1", "teapot", "te", "Tea-1", "tea%"):
+        start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo, run_id=run_id)
+    assert flowkit_runtime.run_ids("tea-") == ("tea-1", "tea-2")
+    assert flowkit_runtime.run_ids("tea%") == ("tea%",)
+    assert flowkit_runtime.run_ids("tea", limit=2) == ("tea%", "tea-1")
+    assert len(flowkit_runtime.run_ids()) == 6
+    assert flowkit_runtime.run_ids("coffee") == ()
+    with pytest.raises(ConfigError, match="run_ids: limit"):
+        flowkit_runtime.run_ids(limit=0)
+    with pytest.raises(ConfigError, match="run_ids: prefix"):
+        flowkit_runtime.run_ids(7)  # type: ignore[arg-type]
+
+
+def test_what_any_process_registered_is_in_the_catalog(flowkit_runtime: Runtime) -> None:
+    flowkit_runtime.register_executor(echo)
+    flowkit_runtime.register_package(other)
+    recorded = flowkit_runtime.catalog()
+    assert [(kind.kind, kind.qualname) for kind in recorded.kinds] == [("echo", "echo")]
+    assert [(package.name, package.module) for package in recorded.packages] == [("other", other.__module__)]

@@ -1,0 +1,80 @@
+"""The command line ``flowkit``: which commands there are, and how each end becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from flowkit.cli.failing import CommandFailed, failure_of
+from flowkit.cli.lazy import Entry, LazyGroup
+
+RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
+
+COMMANDS: dict[str, Entry] = {
+    "runs": Entry(RUNS, "flowkit.cli.commands.runs:runs", "List runs, the newest first."),
+    "version": Entry(PROJECT, "flowkit.cli.commands.version:version", "Print the version of flowkit."),
+}
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        # The package itself is there already: it came with this module.
+        click.echo(sys.modules["flowkit"].__version__)
+        context.exit()
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+def flowkit() -> None:
+    """Start, watch and mend durable workflows.
+
+    \b
+    The store is named by --store URL of a command, else by the environment
+    variable FLOWKIT_STORE, else by [tool.flowkit] in pyproject.toml or
+    [flowkit] in setup.cfg, here or in a directory above.
+
+    \b
+    Exits with 0: done; 1: a run failed, something was found, or the store
+    refused; 2: wrong usage or input; 3: not found; 4: a wait timed out;
+    130: interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line, by default this process's own, and exit as it ended."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; an error that is no bug is told on stderr."""
+    try:
+        code = flowkit.main(arguments, prog_name="flowkit", standalone_mode=False)
+        sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has seen enough. Python flushes stdout once more at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        return _tell(failure)
+    return code if isinstance(code, int) else 0
+
+
+def _tell(failure: CommandFailed) -> int:
+    for line in failure.lines():
+        click.echo(line, err=True)
+    return failure.code

@@ -1,0 +1,94 @@
+"""Where commands print: tables, fields, lines and JSON; without colour unless a terminal reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import click
+
+from flowkit.cli.plain import Column, field_lines, no_paint, table_lines, wrapped
+
+COLORS = {
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "yellow",
+    "canceling": "yellow",
+    "running": "cyan",
+    "ready": "blue",
+    "pending": "bright_black",
+    "paused": "yellow",
+}
+"""The colour of a cell that is one of these words."""
+
+ASCII = {ord("…"): "~", ord("├"): "|", ord("└"): "`", ord("│"): "|", ord("─"): "-"}
+ANY_LENGTH = 10_000
+
+
+@attrs.frozen
+class Output:
+    """What one command prints: results on stdout, notes for people on stderr."""
+
+    is_json: bool = False
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at it, in a terminal that can do more than print lines."""
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def has_color(self) -> bool:
+        """Whether colours are wanted."""
+        return self.is_terminal and not os.environ.get("NO_COLOR")
+
+    @property
+    def width(self) -> int:
+        """How many columns there are, as COLUMNS or the terminal says; a pipe takes lines of any length."""
+        if os.environ.get("COLUMNS", "").isdigit() or self.is_terminal:
+            return max(20, shutil.get_terminal_size().columns)
+        return ANY_LENGTH
+
+    def json(self, value: Any) -> None:
+        """Print a value as JSON."""
+        self._print(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def line(self, text: str = "") -> None:
+        """Print a line as it is."""
+        self._print(text)
+
+    def text(self, text: str, indent: str = "") -> None:
+        """Print a text, its lines broken where they are too long."""
+        for line in wrapped(text, self.width, indent):
+            self._print(line)
+
+    def note(self, text: str) -> None:
+        """Tell the person something that is no result: it goes to stderr."""
+        click.echo(text, err=True)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Print rows under headings; where there is no room for that, each row's cells below one another."""
+        for line in table_lines(columns, rows, self.width, self.paint):
+            self._print(line)
+
+    def fields(self, fields: Mapping[str, str]) -> None:
+        """Print what is known of one thing, a line for each field."""
+        for line in field_lines(fields, self.width, self.paint):
+            self._print(line)
+
+    def paint(self, text: str, padded: str) -> str:
+        """Return a cell in the colour of its text, if it has one and colours are wanted."""
+        color = COLORS.get(text) if self.has_color else None
+        return click.style(padded, fg=color) if color else no_paint(text, padded)
+
+    def _print(self, text: str) -> None:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
+        click.echo(text)

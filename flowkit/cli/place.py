@@ -1,0 +1,158 @@
+"""Where a command works: its settings, the Runtime opened on them, and the run that its arguments mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from flowkit.cli.failing import NOT_FOUND, CommandFailed, failure_of
+from flowkit.cli.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from flowkit.runtime.runtime import Runtime
+
+LAST = "@last"
+SHOWN = 5
+
+
+@attrs.frozen
+class Place:
+    """What a command's arguments say about where it works."""
+
+    store: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, of which the arguments are the first.
+
+        Raises:
+            CommandFailed: the project's file is no good.
+        """
+        return read_settings(self.store, self.modules)
+
+    @contextmanager
+    def reading(self) -> Iterator[Runtime]:
+        """Open a store that is there, without importing the project's modules.
+
+        Raises:
+            CommandFailed: no store is named or there is none; or flowkit refused what was asked in the block.
+        """
+        url = self.settings.store_url()
+        with telling(url):
+            _refuse_missing(url)
+            with _runtime(url, entry_points=False) as runtime:
+                yield runtime
+
+    @contextmanager
+    def working(self, **options: Any) -> Iterator[Runtime]:
+        """Open the store, made if need be, with all that the project's modules register.
+
+        Args:
+            options: further ones of the Runtime.
+
+        Raises:
+            CommandFailed: no store is named, a module cannot be imported; or flowkit refused what was asked.
+        """
+        settings = self.settings
+        url = settings.store_url()
+        with telling(url):
+            root = str(settings.root.resolve())
+            if root not in sys.path:
+                sys.path.insert(0, root)
+            with _runtime(url, modules=settings.modules, **_stores(settings), **options) as runtime:
+                yield runtime
+
+
+@contextmanager
+def telling(url: str) -> Iterator[None]:
+    """Say of a failure in the block that it was in this store, unless it says itself where it was."""
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error, shown_url(url))
+        if failure is None:
+            raise
+        failure.what = failure.what.replace(url, shown_url(url))
+        raise failure from error.__cause__
+
+
+def find_run(runtime: Runtime, text: str) -> str:
+    """Return the id of the run that is meant: by its id, by the beginning of only one id, or ``@last``.
+
+    Raises:
+        CommandFailed: there is none, or several begin like this.
+    """
+    if text == LAST:
+        newest = runtime.runs(limit=1)
+        if not newest:
+            raise CommandFailed("the store has no runs", hint="`flowkit run PACKAGE` starts one", code=NOT_FOUND)
+        return newest[0].id
+    if runtime.workflow(text) is not None:
+        return text
+    found = runtime.run_ids(text, limit=SHOWN + 1)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+        raise CommandFailed(f"several runs begin with {text!r}", hint=f"write more of the id: {shown}")
+    raise CommandFailed(f"run {text!r} is not in the store", hint=_near_run(runtime, text), code=NOT_FOUND)
+
+
+def _near_run(runtime: Runtime, text: str) -> str:
+    from flowkit.errors import nearest
+
+    near = nearest(text, [run.id for run in runtime.runs(limit=200)]).removeprefix("; ")
+    return f"{near} `flowkit runs` lists those that are there".strip()
+
+
+def shown_url(url: str) -> str:
+    """Return a store's URL without the password that may be in it."""
+    from urllib.parse import urlsplit
+
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+def _runtime(url: str, **options: Any) -> Runtime:
+    from flowkit.runtime.runtime import Runtime
+
+    return Runtime(url, **options)
+
+
+def _refuse_missing(url: str) -> None:
+    from flowkit.store.stores import store_of
+
+    path = getattr(store_of(url), "path", None)
+    if path is None:
+        return
+    from pathlib import Path
+
+    if path == ":memory:" or not Path(path).exists():
+        hint = "`flowkit run` and `flowkit worker` make it; is the path right, seen from the current directory?"
+        raise CommandFailed("there is no store", hint=hint, code=NOT_FOUND)
+
+
+def _stores(settings: Settings) -> dict[str, Any]:
+    from flowkit.artifacts import FileArtifactStore
+    from flowkit.projections import SQLiteProjectionStore
+
+    return {
+        "artifact_store": FileArtifactStore(settings.artifacts) if settings.artifacts else None,
+        "projection_store": SQLiteProjectionStore(settings.projections) if settings.projections else None,
+        "queues": _queues(settings),
+    }
+
+
+def _queues(settings: Settings) -> dict[str, Any]:
+    from flowkit.model.limits import QueueConfig, RateLimit
+
+    found = {}
+    for name, limits in settings.queues.items():
+        rate = limits.rate_per_second
+        found[name] = QueueConfig(limits.max_workers, RateLimit(rate, limits.burst) if rate is not None else None)
+    return found

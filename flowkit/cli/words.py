@@ -1,0 +1,36 @@
+"""How times, durations and counts are written for people."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def when(micros: int | None) -> str:
+    """Write an instant, in UTC to the second; nothing for none."""
+    if micros is None:
+        return ""
+    return f"{_EPOCH + timedelta(microseconds=micros):%Y-%m-%d %H:%M:%S}"
+
+
+def duration(micros: int | None) -> str:
+    """Write a length of time in the two largest units that it has; nothing for none."""
+    if micros is None:
+        return ""
+    seconds = micros / SECOND
+    if seconds < 1:
+        return f"{round(micros / 1000)}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
+
+
+def count(number: int, noun: str) -> str:
+    """Write how many there are: ``1 step``, ``2 steps``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
