@@ -1,0 +1,78 @@
+"""Looks after a store as an operator does: checks it and mends what can be counted again, while workers go on."""
+
+from __future__ import annotations
+
+import attrs
+
+from flowkit.errors import DataCorrupted
+from flowkit.runtime.reads import Reads
+from flowkit.store.check import PAST, Finding, Mended, check, install_guard, repair
+from flowkit.store.check_windows import windows
+from flowkit.store.engine import Engine
+
+
+@attrs.frozen
+class StoreCheck:
+    """What was found in a store.
+
+    Attributes:
+        damage: what the database finds wrong with its own file; then nothing else was looked at, nor mended.
+        findings: the invariants that do not hold, after mending.
+        mended: what was set right now.
+        mended_before: how many rows were set right in all the store's life, this time included.
+    """
+
+    damage: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    mended: tuple[Mended, ...] = ()
+    mended_before: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong with it now."""
+        return not self.damage and not self.findings
+
+
+def check_store(runtime: Reads, *, mend: bool = False) -> StoreCheck:
+    """Ask a store every invariant and the checksum of every payload, artifact files included.
+
+    It also leaves a guard in the store: triggers by which the database itself refuses an illegal move from now on.
+    Each run is looked at in a short transaction of its own or with some others, so workers may go on meanwhile.
+
+    Args:
+        mend: count again what is only a count, and promote what was forgotten, before the invariants are asked.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    runtime._parts.check_open()
+    engine = runtime._parts.engine
+    damage = _damage(engine)
+    if damage:
+        return StoreCheck(damage=damage)
+    with engine.write() as tx:
+        install_guard(tx)
+    mended = _mend(engine) if mend else ()
+    with engine.read() as tx:
+        found = check(tx, runtime._parts.artifacts)
+    before = sum(int(row[1]) for finding in found if finding.invariant in PAST for row in finding.rows)
+    return StoreCheck((), tuple(one for one in found if one.invariant not in PAST), mended, before)
+
+
+def _damage(engine: Engine) -> tuple[str, ...]:
+    try:
+        with engine.read() as tx:
+            return tuple(engine.health.damage(tx))
+    except DataCorrupted as error:
+        return (str(error),)
+
+
+def _mend(engine: Engine) -> tuple[Mended, ...]:
+    counts: dict[str, int] = {}
+    with engine.read() as tx:
+        cut = list(windows(tx))
+    for window in cut:
+        with engine.write() as tx:
+            for mended in repair(tx, window):
+                counts[mended.what] = counts.get(mended.what, 0) + mended.count
+    return tuple(Mended(what, count) for what, count in counts.items())
