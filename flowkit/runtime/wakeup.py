@@ -11,6 +11,12 @@ from pathlib import Path
 LOOK_EVERY = 0.01
 """Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
 
+LOOK_SELDOM = 0.02
+"""Seconds between two looks once nothing has changed for long; a first commit is still seen soon enough."""
+
+QUIET_AFTER = 500
+"""How many looks in a row must find no change before they become seldom; at first that is five seconds."""
+
 
 class WorkSignal(threading.Event):
     """Wakes a worker's loop; ``there_is_work`` says that it need not look first whether there is something to do."""
@@ -113,10 +119,11 @@ class Wakeups:
                 self._thread.start()
 
     def _loop(self) -> None:
-        idle, again = 0, False
-        while not self._stop.wait(LOOK_EVERY):
+        idle, quiet, again = 0, 0, False
+        while not self._stop.wait(LOOK_EVERY if quiet < QUIET_AFTER else LOOK_SELDOM):
             found = self._look()
             changed, self._seen = found != self._seen, found
+            quiet = 0 if changed else quiet + 1
             # Times of files are coarse: a second commit in the same tick shows no change, so a change is told twice.
             if changed or again:
                 self.everybody()

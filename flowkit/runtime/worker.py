@@ -22,7 +22,7 @@ PAUSE_AFTER_ERROR = (0.05, 5.0)
 
 
 SOON = 0.005
-"""Seconds for which a worker that leased all there was waits for its attempts, before it looks for more."""
+"""Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
 
 
 @attrs.frozen
@@ -133,11 +133,11 @@ class Worker:
                 self._tell_idle(held)
                 self._rest(poll_interval, wake_at)
                 return
-        free = self.crew.free
         leased = self.turn().leased
         self.crew.launch(leased)
-        if leased and len(leased) < free:
-            # There was no more to lease, so a look would find nothing; most likely an attempt ends before there is.
+        if leased:
+            # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an
+            # attempt ends before it would.
             self._rest(min(poll_interval, SOON), None)
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:

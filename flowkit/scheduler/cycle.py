@@ -136,7 +136,8 @@ class Cycle:
         with engine.read() as tx:
             now = tx.now()
             seen = engine.lanes.glance(tx, demand.kinds)
-            times = (seen.due_at, self._next_sweep(seen.expires_at, now))
+            # What comes due while no slot is free comes due when one is.
+            times = (seen.due_at if demand.slots else None, self._next_sweep(seen.expires_at, now))
             if any(at is not None and at <= now for at in times):
                 return True, now, {}
             lines = self._lines(tx, demand, seen) if demand.slots else []

@@ -113,6 +113,16 @@ def test_a_worker_does_not_spin_on_a_lease_that_expires_between_two_sweeps(flow:
     assert flow.cycle("bob").look(Demand(1, ["work"]))[0]
 
 
+def test_a_worker_with_no_slot_free_does_not_spin_on_a_step_that_has_come_due(flow: Flow) -> None:
+    flow.start(step("a", delay=SECOND))
+    flow.clock.advance(2)
+    full, free = Demand(0, ["work"]), Demand(1, ["work"])
+
+    assert flow.cycle("bob").look(full)[0] is False
+    assert flow.cycle("bob").look(free)[0] is True
+    assert [leased.id for leased in flow.lease(1)] == ["a"]
+
+
 # The same outcome, offered twice
 
 
