@@ -16,6 +16,8 @@ RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 
 COMMANDS: dict[str, Entry] = {
     "runs": Entry(RUNS, "flowkit.cli.commands.runs:runs", "List runs, the newest first."),
+    "check": Entry(STORE, "flowkit.cli.commands.check:check", "Find what this code, or the store, is not fit for."),
+    "doctor": Entry(STORE, "flowkit.cli.commands.doctor:doctor", "Say what keeps work from being done."),
     "version": Entry(PROJECT, "flowkit.cli.commands.version:version", "Print the version of flowkit."),
 }
 

@@ -42,10 +42,12 @@ class Place:
         Raises:
             CommandFailed: no store is named or there is none; or flowkit refused what was asked in the block.
         """
-        url = self.settings.store_url()
+        settings = self.settings
+        url = settings.store_url()
         with telling(url):
             _refuse_missing(url)
-            with _runtime(url, entry_points=False) as runtime:
+            artifacts = _stores(settings)["artifact_store"]
+            with _runtime(url, entry_points=False, artifact_store=artifacts) as runtime:
                 yield runtime
 
     @contextmanager
@@ -61,11 +63,16 @@ class Place:
         settings = self.settings
         url = settings.store_url()
         with telling(url):
-            root = str(settings.root.resolve())
-            if root not in sys.path:
-                sys.path.insert(0, root)
+            make_importable(settings)
             with _runtime(url, modules=settings.modules, **_stores(settings), **options) as runtime:
                 yield runtime
+
+
+def make_importable(settings: Settings) -> None:
+    """Let the project's modules be imported from where its file is."""
+    root = str(settings.root.resolve())
+    if root not in sys.path:
+        sys.path.insert(0, root)
 
 
 @contextmanager

@@ -171,4 +171,4 @@ def _unknown_hint(engine: Engine, registry: Registry, kind: str) -> str:
         recorded = engine.catalog.kind(tx, kind)
     if recorded is None:
         return f"register an executor of this kind, or cancel those runs{near}"
-    return f"it was registered from module {recorded.module!r}: is that in modules=?{near}"
+    return f"module {recorded.module!r} had it: name that module too, or register an executor of this kind{near}"

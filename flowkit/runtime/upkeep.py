@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
-from flowkit.errors import DataCorrupted
+from flowkit.errors import DataCorrupted, DiscoveryError
+from flowkit.runtime.check import CodeCheck, check_code
+from flowkit.runtime.discovery import discover
+from flowkit.runtime.doctor import Diagnosis, diagnose
 from flowkit.runtime.reads import Reads
+from flowkit.runtime.registry import Registry
 from flowkit.store.check import PAST, Finding, Mended, check, install_guard, repair
 from flowkit.store.check_windows import windows
 from flowkit.store.engine import Engine
@@ -76,3 +82,29 @@ def _mend(engine: Engine) -> tuple[Mended, ...]:
             for mended in repair(tx, window):
                 counts[mended.what] = counts.get(mended.what, 0) + mended.count
     return tuple(Mended(what, count) for what, count in counts.items())
+
+
+def check_modules(runtime: Reads, modules: Iterable[str]) -> CodeCheck:
+    """Try the executors of these modules on every open step of the store; the store's catalog is left as it is.
+
+    Raises:
+        DiscoveryError, DuplicateExecutor, ExecutorSignatureError: of the modules.
+    """
+    runtime._parts.check_open()
+    registry = Registry(runtime._parts.codec)
+    for function in discover(modules):
+        registry.add(function)
+    return check_code(runtime._parts.engine, registry)
+
+
+def examine(runtime: Reads, modules: Iterable[str]) -> Diagnosis:
+    """Look a store over, and whether these modules can be imported."""
+    runtime._parts.check_open()
+    unreachable: dict[str, str] = {}
+    for module in modules:
+        try:
+            for _ in discover([module]):
+                pass
+        except DiscoveryError as error:
+            unreachable[f"module {module!r}"] = error.reason
+    return diagnose(runtime._parts.engine, unreachable)

@@ -14,11 +14,12 @@ from flowkit.store.database import Row, Session
 _PAGE = 16
 """How many bodies are in memory at once; each may have 8 MiB."""
 
+_NAMED = """COALESCE((SELECT r.id || '/' || s.id FROM steps s JOIN runs r ON r.key = s.run WHERE s.key = step), step)"""
 _BODIES = {
     "input of run": "SELECT key, id, body, input_sha256 FROM runs JOIN run_inputs ON run = key WHERE key > ?",
-    "input of step": "SELECT step, step, input, sha256 FROM specs WHERE step > ?",
-    "result of step": "SELECT step, step, body, sha256 FROM results WHERE body IS NOT NULL AND step > ?",
-    "record": "SELECT key, key, body, sha256 FROM records WHERE key > ?",
+    "input of step": f"SELECT step, {_NAMED}, input, sha256 FROM specs WHERE step > ?",
+    "result of step": f"SELECT step, {_NAMED}, body, sha256 FROM results WHERE body IS NOT NULL AND step > ?",
+    "record of step": f"SELECT key, {_NAMED}, body, sha256 FROM records WHERE key > ?",
 }
 _ARTIFACTS = """SELECT step, id, body, size, sha256 FROM artifacts
 WHERE step > ? OR (step = ? AND id > ?) ORDER BY step, id LIMIT ?"""
