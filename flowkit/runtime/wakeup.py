@@ -11,7 +11,7 @@ from pathlib import Path
 LOOK_EVERY = 0.01
 """Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
 
-LOOK_SELDOM = 0.02
+LOOK_SELDOM = 0.025
 """Seconds between two looks once nothing has changed for long; a first commit is still seen soon enough."""
 
 QUIET_AFTER = 500
