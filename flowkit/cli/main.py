@@ -16,8 +16,12 @@ RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 
 COMMANDS: dict[str, Entry] = {
     "runs": Entry(RUNS, "flowkit.cli.commands.runs:runs", "List runs, the newest first."),
+    "explain": Entry(RUNS, "flowkit.cli.commands.explain:explain", "Say why a step is not running now."),
+    "packages": Entry(WORK, "flowkit.cli.commands.catalog:packages", "List what can be started."),
+    "executors": Entry(WORK, "flowkit.cli.commands.catalog:executors", "List the kinds of steps that can be run."),
     "check": Entry(STORE, "flowkit.cli.commands.check:check", "Find what this code, or the store, is not fit for."),
     "doctor": Entry(STORE, "flowkit.cli.commands.doctor:doctor", "Say what keeps work from being done."),
+    "prune": Entry(STORE, "flowkit.cli.commands.prune:prune", "Remove old runs with all that belongs to them."),
     "version": Entry(PROJECT, "flowkit.cli.commands.version:version", "Print the version of flowkit."),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 
+from flowkit.artifacts import Swept
+from flowkit.clock import micros
 from flowkit.errors import DataCorrupted, DiscoveryError
 from flowkit.runtime.check import CodeCheck, check_code
 from flowkit.runtime.discovery import discover
@@ -108,3 +110,32 @@ def examine(runtime: Reads, modules: Iterable[str]) -> Diagnosis:
         except DiscoveryError as error:
             unreachable[f"module {module!r}"] = error.reason
     return diagnose(runtime._parts.engine, unreachable)
+
+
+def prunable(runtime: Reads, *, older_than: float, statuses: Collection[str]) -> int:
+    """Return how many runs ``prune`` would remove; *older_than* is in seconds since they ended."""
+    runtime._parts.check_open()
+    engine = runtime._parts.engine
+    with engine.read() as tx:
+        return engine.pruning.count(tx, older_than=tx.now() - micros(older_than), statuses=statuses)
+
+
+def sweep_artifacts(runtime: Reads, *, grace: float) -> Swept:
+    """Remove stored artifacts that no run refers to; without an artifact store there are none.
+
+    Args:
+        grace: seconds; must be longer than any lease, for an attempt refers to what it stored only when it commits.
+    """
+    runtime._parts.check_open()
+    parts = runtime._parts
+    if parts.artifacts is None:
+        return Swept()
+    with parts.engine.read() as tx:
+        kept = parts.engine.pruning.artifact_hashes(tx)
+    return parts.artifacts.gc(kept, older_than_seconds=grace, now=parts.clock.now())
+
+
+def served_kinds(runtime: Reads) -> frozenset[str]:
+    """Return the kinds that live workers of the store serve."""
+    runtime._parts.check_open()
+    return frozenset(runtime._parts.served_kinds())

@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from peewee import fn
+
 from flowkit.clock import Micros
 from flowkit.errors import ConfigError
 from flowkit.model.states import ENDED_RUN
@@ -32,6 +34,12 @@ class Pruning:
         r = self._t.runs
         old = r.status.in_(self.db.dialect.texts("statuses")) & (r.ended_at < param("older_than"))
         return r.select(r.key, r.nodes).where(old).order_by(r.key).limit(param("limit"))
+
+    @statement
+    def _count(self) -> Any:
+        r = self._t.runs
+        old = r.status.in_(self.db.dialect.texts("statuses")) & (r.ended_at < param("older_than"))
+        return r.select(fn.COUNT(r.key)).where(old)
 
     def _delete(self, model: Any, column: Any) -> Any:
         return model.delete().where(column.between(param("first"), param("last")))
@@ -113,6 +121,11 @@ class Pruning:
         tx.run(self._history, keys=listed)
         tx.run(self._runs, keys=listed)
         return len(keys)
+
+    def count(self, tx: Session, *, older_than: Micros, statuses: Collection[str] = ENDED) -> int:
+        """Return how many runs of these statuses ended before *older_than*."""
+        texts = json.dumps([str.__str__(status) for status in statuses])
+        return int(tx.rows(self._count, statuses=texts, older_than=older_than)[0][0])
 
     def artifact_hashes(self, tx: Session) -> set[str]:
         """Return the ids of the artifacts outside the store that some run still refers to."""
