@@ -39,6 +39,9 @@ HINTS = {
 }
 """What to do next in the words of the command line, where the error speaks of Python calls."""
 
+WORDS = {"force=True fences the attempt that runs": "--force takes it from the worker that runs it"}
+"""Hints of the library in the words of the command line."""
+
 
 class CommandFailed(Exception):
     """A command that cannot go on.
@@ -93,7 +96,7 @@ def _of_flowkit(error: Any, names: list[str], where: str) -> CommandFailed:
     hint = next((HINTS[name] for name in names if name in HINTS), None)
     what, _, rest = str(error).partition("; ")
     if hint is None:
-        return CommandFailed(what, where=where, hint=rest, code=code)
+        return CommandFailed(what, where=where, hint=WORDS.get(rest, rest), code=code)
     if "RunFailed" in names:
         # It lists failed steps by semicolons; none of them is a hint.
         what, rest = str(error), ""

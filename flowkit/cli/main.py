@@ -14,15 +14,24 @@ from flowkit.cli.lazy import Entry, LazyGroup
 
 RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 
+_AT = "flowkit.cli.commands."
+
 COMMANDS: dict[str, Entry] = {
-    "runs": Entry(RUNS, "flowkit.cli.commands.runs:runs", "List runs, the newest first."),
-    "explain": Entry(RUNS, "flowkit.cli.commands.explain:explain", "Say why a step is not running now."),
-    "packages": Entry(WORK, "flowkit.cli.commands.catalog:packages", "List what can be started."),
-    "executors": Entry(WORK, "flowkit.cli.commands.catalog:executors", "List the kinds of steps that can be run."),
-    "check": Entry(STORE, "flowkit.cli.commands.check:check", "Find what this code, or the store, is not fit for."),
-    "doctor": Entry(STORE, "flowkit.cli.commands.doctor:doctor", "Say what keeps work from being done."),
-    "prune": Entry(STORE, "flowkit.cli.commands.prune:prune", "Remove old runs with all that belongs to them."),
-    "version": Entry(PROJECT, "flowkit.cli.commands.version:version", "Print the version of flowkit."),
+    "runs": Entry(RUNS, _AT + "runs:runs", "List runs, the newest first."),
+    "show": Entry(RUNS, _AT + "show:show", "Show a run: its steps as a tree, and why some of them failed."),
+    "explain": Entry(RUNS, _AT + "explain:explain", "Say why a step is not running now."),
+    "result": Entry(RUNS, _AT + "result:result", "Print a run's output as JSON, or the result of one of its steps."),
+    "records": Entry(RUNS, _AT + "records:records", "List the records of a collection, in the order they were stored."),
+    "artifact": Entry(RUNS, _AT + "artifact:artifact", "List the artifacts of a run, or get one."),
+    "retry": Entry(RUNS, _AT + "retry:retry", "Retry a failed or canceled run, or one of its steps."),
+    "cancel": Entry(RUNS, _AT + "cancel:cancel", "Cancel runs: those named, or all that fit a filter."),
+    "queues": Entry(WORK, _AT + "queues:queues", "List the queues: what waits and runs in each, and its limits."),
+    "packages": Entry(WORK, _AT + "catalog:packages", "List what can be started."),
+    "executors": Entry(WORK, _AT + "catalog:executors", "List the kinds of steps that can be run."),
+    "check": Entry(STORE, _AT + "check:check", "Find what this code, or the store, is not fit for."),
+    "doctor": Entry(STORE, _AT + "doctor:doctor", "Say what keeps work from being done."),
+    "prune": Entry(STORE, _AT + "prune:prune", "Remove old runs with all that belongs to them."),
+    "version": Entry(PROJECT, _AT + "version:version", "Print the version of flowkit."),
 }
 
 INTERRUPTED = 130

@@ -13,6 +13,7 @@ from flowkit.cli.failing import NOT_FOUND, CommandFailed, failure_of
 from flowkit.cli.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from flowkit.model.run import Run
     from flowkit.runtime.runtime import Runtime
 
 LAST = "@last"
@@ -108,6 +109,18 @@ def find_run(runtime: Runtime, text: str) -> str:
         shown = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
         raise CommandFailed(f"several runs begin with {text!r}", hint=f"write more of the id: {shown}")
     raise CommandFailed(f"run {text!r} is not in the store", hint=_near_run(runtime, text), code=NOT_FOUND)
+
+
+def get_run(runtime: Runtime, run_id: str) -> Run:
+    """Return a run.
+
+    Raises:
+        CommandFailed: there is none.
+    """
+    run = runtime.workflow(run_id)
+    if run is None:
+        raise CommandFailed(f"run {run_id!r} is not in the store", hint=_near_run(runtime, run_id), code=NOT_FOUND)
+    return run
 
 
 def _near_run(runtime: Runtime, text: str) -> str:

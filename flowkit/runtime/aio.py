@@ -14,7 +14,7 @@ import attrs
 
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
-from flowkit.model.outputs import Artifact, Record
+from flowkit.model.outputs import Artifact, ArtifactRef, Record
 from flowkit.model.run import Page, Run
 from flowkit.model.states import ENDED_RUN, RunStatus, StepStatus
 from flowkit.model.stats import QueueInfo, Stats
@@ -225,6 +225,10 @@ class AsyncRuntime:
     async def queues(self) -> tuple[QueueInfo, ...]:
         """See ``Runtime.queues``."""
         return await _in_thread(self._rt.queues)
+
+    async def artifacts(self, run_id: str, step_id: str | None = None) -> tuple[ArtifactRef, ...]:
+        """See ``Runtime.artifacts``."""
+        return await _in_thread(self._rt.artifacts, run_id, step_id)
 
     async def run_ids(self, prefix: str = "", *, limit: int = 100) -> tuple[str, ...]:
         """See ``Runtime.run_ids``."""

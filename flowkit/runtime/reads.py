@@ -9,7 +9,7 @@ from typing import Any
 from flowkit.errors import ConfigError, RunNotFound
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
-from flowkit.model.outputs import Artifact, Record
+from flowkit.model.outputs import Artifact, ArtifactRef, Record
 from flowkit.model.run import Page, Run
 from flowkit.model.states import RunStatus, StepStatus
 from flowkit.model.stats import QueueInfo, Stats
@@ -170,6 +170,16 @@ class Reads:
         self._parts.check_open()
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.artifact(tx, run_id, artifact_id)
+
+    def artifacts(self, run_id: str, step_id: str | None = None) -> tuple[ArtifactRef, ...]:
+        """List the artifacts of a run, or of one of its steps, without their bytes.
+
+        Raises:
+            RunNotFound, StepNotFound: there is none.
+        """
+        self._parts.check_open()
+        with self._parts.engine.read() as tx:
+            return self._parts.engine.views.artifacts(tx, run_id, step_id)
 
     def projection(self, name: str) -> Projection:
         """Return a projection by name.

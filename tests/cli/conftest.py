@@ -199,5 +199,7 @@ def printed(tmp_path: Path) -> Callable[[str, str], None]:
 
 
 def normal(text: str, directory: Path) -> str:
-    """Return a printed text in which the directory's name and new ids are replaced."""
-    return IDS.sub("UUID", text.replace(str(directory.resolve()), "DIR").replace(str(directory), "DIR"))
+    """Return a printed text in which the directory's name and new ids are replaced, and tracebacks cut."""
+    text = IDS.sub("UUID", text.replace(str(directory.resolve()), "DIR").replace(str(directory), "DIR"))
+    text = re.sub(r'"traceback": "[^\n]+"', '"traceback": "..."', text)
+    return re.sub(r"(  Traceback .*\n)(    .*\n)+", r"\1    ...\n", text)

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from flowkit import ConfigError, RunBuilder, RunHandle, RunNotFound, Runtime, StepNotFound, package
+from flowkit import (
+    ConfigError,
+    RunBuilder,
+    RunHandle,
+    RunNotFound,
+    Runtime,
+    StepContext,
+    StepNotFound,
+    executor,
+    package,
+)
 from flowkit.testing import FakeClock
 from tests.stories.telling import echo, fail, standing, start
 
@@ -192,3 +202,17 @@ def test_what_any_process_registered_is_in_the_catalog(flowkit_runtime: Runtime)
     recorded = flowkit_runtime.catalog()
     assert [(kind.kind, kind.qualname) for kind in recorded.kinds] == [("echo", "echo")]
     assert [(package.name, package.module) for package in recorded.packages] == [("other", other.__module__)]
+
+
+def test_artifacts_are_listed_by_run_and_by_step(flowkit_runtime: Runtime) -> None:
+    @executor("draw")
+    def draw(step: StepContext, name: str) -> None:
+        step.artifact(f"{name}.svg", b"<svg/>", id=name)
+
+    run = start(flowkit_runtime, lambda run: run.map("draw", draw, ["fox", "owl"]) and None, draw)
+    assert flowkit_runtime.artifacts(run.id) == ()
+    flowkit_runtime.drain()
+    assert [one.id for one in flowkit_runtime.artifacts(run.id)] == ["fox", "owl"]
+    assert [one.name for one in flowkit_runtime.artifacts(run.id, "draw[1]")] == ["owl.svg"]
+    with pytest.raises(StepNotFound):
+        flowkit_runtime.artifacts(run.id, "draw[2]")

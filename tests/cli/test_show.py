@@ -1,0 +1,160 @@
+"""``show`` tells of a run and of a step; ``result``, ``records`` and ``artifact`` give what they handed over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from flowkit import Runtime
+from tests.cli.conftest import Play, Shell
+
+Printed = Callable[[str, str], None]
+ORDER = {"id": "A-17", "items": ["tea", "cups"]}
+
+
+def test_a_run_is_shown_with_its_steps_as_a_tree(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-1", ORDER, metadata={"customer": 17})
+    ended = shell("show", "order-1")
+    assert (ended.code, ended.err) == (0, "")
+    printed("show", ended.out)
+
+
+def test_a_run_is_shown_at_width_40(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-1", ORDER)
+    ended = shell("show", "order-1", COLUMNS="40")
+    assert max(map(len, ended.out.splitlines())) <= 40
+    printed("show-40", ended.out)
+
+
+def test_a_locale_without_unicode_gets_a_tree_all_the_same(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER)
+    ended = shell("show", "order-1", PYTHONIOENCODING="ascii")
+    assert "`- notify-1" in ended.out
+
+
+def test_a_failed_run_tells_code_details_and_traceback(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-2", {"id": "broke", "items": ["tea"]})
+    ended = shell("show", "order-2")
+    assert ended.code == 0
+    printed("show-failed", ended.out)
+    assert f'  File "{shell.directory / "demo.py"}", line 17, in charge\n' in ended.out
+    assert '      raise Permanent("no_money", "the card was refused", details={"card": "4711"})\n' in ended.out
+
+
+def test_a_step_is_shown_with_each_attempt(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-3", {"id": "flaky"})
+    printed("show-step", shell("show", "order-3", "charge").out)
+
+
+def test_what_is_shown_is_told_as_json(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-2", {"id": "broke"})
+    printed("show-json", shell("show", "order-2", "--json", "--status", "failed").out)
+    printed("show-step-json", shell("show", "order-2", "charge", "--json").out)
+
+
+def test_a_run_is_meant_by_the_beginning_of_its_id_or_as_the_last_one(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER)
+    play("other-2", ORDER)
+    assert json.loads(shell("show", "ord", "--json").out)["run"]["id"] == "order-1"
+    assert json.loads(shell("show", "@last", "--json").out)["run"]["id"] == "other-2"
+
+
+def test_an_id_that_could_be_several_is_refused_naming_them(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER, passes=0)
+    play("order-2", ORDER, passes=0)
+    ended = shell("show", "order")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "error: several runs begin with 'order'\nwhere: sqlite:///var/app.db\n"
+        "hint: write more of the id: order-1, order-2\n"
+    )
+
+
+def test_a_run_or_step_that_is_not_there_is_not_found_and_the_nearest_is_named(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER)
+    ended = shell("show", "oder-1")
+    assert ended.code == 3
+    assert "error: run 'oder-1' is not in the store\n" in ended.err
+    assert "hint: did you mean 'order-1'? `flowkit runs`" in ended.err
+    ended = shell("show", "order-1", "chrage")
+    assert ended.code == 3
+    assert "hint: did you mean 'charge'? `flowkit show order-1` lists its steps" in ended.err
+
+
+def test_the_shell_completes_ids_of_runs(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER, passes=0)
+    play("other", ORDER, passes=0)
+    ended = shell(_FLOWKIT_COMPLETE="bash_complete", COMP_WORDS="flowkit show or", COMP_CWORD="2")
+    assert ended.out == "plain,order-1\n"
+
+
+def test_the_output_of_a_run_is_printed_as_json(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER)
+    output = {"receipt": "receipt for A-17", "parcels": ["packed tea", "packed cups"]}
+    assert json.loads(shell("result", "order-1").out) == output
+    assert json.loads(shell("result", "order-1", "charge").out) == "receipt for A-17"
+    assert json.loads(shell("result", "order-1", "--json").out)["output"] == output
+    assert json.loads(shell("result", "order-1", "ship", "--json").out)["emitted"] == ["notify-0", "notify-1"]
+
+
+def test_a_failed_run_has_no_result_and_its_command_fails(shell: Shell, play: Play) -> None:
+    play("order-2", {"id": "broke"})
+    ended = shell("result", "order-2")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: run 'order-2' failed: charge: no_money: the card was refused\nwhere: sqlite")
+    ended = shell("result", "order-2", "charge")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: step 'charge' failed: no_money: the card was refused\n")
+
+
+def test_a_canceled_run_has_no_result(shell: Shell, play: Play, store: Runtime) -> None:
+    play("order-1", ORDER, passes=0)
+    store.cancel_run("order-1")
+    ended = shell("result", "order-1")
+    assert (ended.code, ended.out) == (1, "")
+    assert "hint: `flowkit retry order-1` makes it run again\n" in ended.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["charge"], ["--wait", "--timeout", "0.1"], ["charge", "--timeout", "0.1s"]])
+def test_a_result_that_is_not_there_yet_counts_as_a_wait_that_timed_out(
+    shell: Shell, play: Play, arguments: list[str]
+) -> None:
+    play("order-1", ORDER, passes=0)
+    ended = shell("result", "order-1", *arguments)
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.err.startswith("error: ")
+
+
+def test_records_are_listed_of_all_runs_or_of_one(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-1", ORDER)
+    play("order-2", {"id": "B", "items": ["a"]})
+    printed("records", shell("records", "parcels").out)
+    printed("records-json", shell("records", "parcels", "--run", "order-2", "--json").out)
+    assert shell("records", "parcels", "--limit", "2").err == "there are more: --limit 20 shows some of them\n"
+    assert shell("records", "nothing").err == "there are no records in collection 'nothing'\n"
+
+
+def test_an_artifact_is_listed_and_got(shell: Shell, play: Play, printed: Printed) -> None:
+    play("order-1", ORDER)
+    printed("artifact-list", shell("artifact", "list", "order-1").out)
+    listed = json.loads(shell("artifact", "list", "order-1", "pack[0]", "--json").out)["artifacts"]
+    assert [one["id"] for one in listed] == ["pack[0]:artifact:001"]
+    assert shell("artifact", "get", "order-1", "pack[0]:artifact:001").out == "To whom it may concern: tea"
+    assert shell("artifact", "get", "order-1", "pack[1]:artifact:001", "-o", "label.txt").code == 0
+    assert (shell.directory / "label.txt").read_text() == "To whom it may concern: cups"
+
+
+def test_an_artifact_that_is_not_there_is_not_found(shell: Shell, play: Play) -> None:
+    play("order-1", ORDER)
+    ended = shell("artifact", "get", "order-1", "nothing")
+    assert (ended.code, ended.out) == (3, "")
+    assert "hint: `flowkit artifact list order-1`" in ended.err
+
+
+@pytest.mark.parametrize("command", ["artifact get", "artifact list", "queues pause", "queues resume"])
+def test_the_help_of_a_command_below_another_reads_well(empty: Shell, printed: Printed, command: str) -> None:
+    ended = empty(*command.split(), "--help")
+    assert (ended.code, ended.err) == (0, "")
+    printed(f"help-{command.replace(' ', '-')}", ended.out)
