@@ -128,7 +128,9 @@ class Shell:
         """Return the environment of a process: 80 columns, and no setting but those that are given."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("FLOWKIT_", "NO_COLOR"))}
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return {**inherited, "PYTHONPATH": paths, "COLUMNS": "80", **self.environment, **environment}
+        # Compiled files are known by second and size, so a module rewritten at once would not be read again.
+        fixed = {"PYTHONPATH": paths, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**inherited, **fixed, **self.environment, **environment}
 
     def write(self, name: str, text: str) -> Path:
         """Write a file."""
