@@ -17,6 +17,7 @@ RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 _AT = "flowkit.cli.commands."
 
 COMMANDS: dict[str, Entry] = {
+    "run": Entry(RUNS, _AT + "run:run", "Start a run of a package."),
     "runs": Entry(RUNS, _AT + "runs:runs", "List runs, the newest first."),
     "show": Entry(RUNS, _AT + "show:show", "Show a run: its steps as a tree, and why some of them failed."),
     "explain": Entry(RUNS, _AT + "explain:explain", "Say why a step is not running now."),
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "artifact": Entry(RUNS, _AT + "artifact:artifact", "List the artifacts of a run, or get one."),
     "retry": Entry(RUNS, _AT + "retry:retry", "Retry a failed or canceled run, or one of its steps."),
     "cancel": Entry(RUNS, _AT + "cancel:cancel", "Cancel runs: those named, or all that fit a filter."),
+    "worker": Entry(WORK, _AT + "worker:worker", "Execute the steps of the kinds that the modules declare."),
     "queues": Entry(WORK, _AT + "queues:queues", "List the queues: what waits and runs in each, and its limits."),
     "packages": Entry(WORK, _AT + "catalog:packages", "List what can be started."),
     "executors": Entry(WORK, _AT + "catalog:executors", "List the kinds of steps that can be run."),
