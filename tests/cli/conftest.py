@@ -128,7 +128,7 @@ class Shell:
         """Return the environment of a process: 80 columns, and no setting but those that are given."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(("FLOWKIT_", "NO_COLOR"))}
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        # Compiled files are known by second and size, so a module rewritten at once would not be read again.
+        # Compiled files are known by second and size: of a module rewritten at once the old one would be taken.
         fixed = {"PYTHONPATH": paths, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"}
         return {**inherited, **fixed, **self.environment, **environment}
 
@@ -158,6 +158,7 @@ def shell(empty: Shell) -> Shell:
 def store(shell: Shell, flowkit_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """The project's store, opened in the test itself by a clock that stands still: its times are always the same."""
     monkeypatch.syspath_prepend(shell.directory)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     url = f"sqlite:///{shell.directory / 'var' / 'app.db'}"
     with Runtime(url, modules=["demo"], entry_points=False, clock=flowkit_clock, worker_id="w") as runtime:
         yield runtime
