@@ -31,8 +31,11 @@ def main() -> None:
         run = rt.start_run(film, 100_000)
         while rt.step(run.id, "encode").status != "running":
             time.sleep(0.01)
-        print(f"status after cancel_run: {rt.cancel_run(run.id).status}")
-        print(f"in the end: {run.wait().status}")
+        told = rt.cancel_run(run.id).status
+        ended = run.wait().status
+        # Printed only now: until the run has ended, its executor may be printing too.
+        print(f"status after cancel_run: {told}")
+        print(f"in the end: {ended}")
         for step in rt.steps(run.id):
             print(f"{step.id}: {step.status} ({step.reason})")
         try:
