@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "flowkit").rglob("*.py"))
-TOP = "flowkit/__init__.py"  # the public list, above all floors
+TOP = "flowkit/__init__.py"  # the public list, above all floors; imports each name when it is asked for
 
 FLOORS = [
     "errors clock",
@@ -140,7 +140,7 @@ def test_nothing_of_flowkit_is_imported_for_type_checking_only() -> None:
         guards = [node for node in tests if dotted(node.test).split(".")[-1] == "TYPE_CHECKING"]
         return [name for guard in guards for name in flowkit_imports(guard)]
 
-    assert offenders(guarded, but=LATE_IMPORTERS) == {}
+    assert offenders(guarded, but=(TOP, *LATE_IMPORTERS)) == {}
 
 
 def test_what_is_private_is_imported_by_nobody() -> None:

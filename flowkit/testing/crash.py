@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flowkit.runtime.parts import nowhere
-
 Point = Literal["after_lease", "before_commit", "after_commit", "during_heartbeat"]
 POINTS = ("after_lease", "before_commit", "after_commit", "during_heartbeat")
 
@@ -19,6 +17,7 @@ class Crash:
 
     def __init__(self, runtime: Any) -> None:
         self._parts = runtime._parts
+        self._passed = runtime._parts.point
 
     def at(self, point: Point, *, after: int = 0) -> None:
         """Crash at *point* the next time it is passed, or after passing it *after* times.
@@ -45,7 +44,7 @@ class Crash:
         self._parts.point = pass_point
 
     def _abandon(self, point: str) -> None:
-        self._parts.point = nowhere
+        self._parts.point = self._passed
         crashed = WorkerCrashed(f"the worker was abandoned at {point!r}, as by a kill")
         self._parts.abandon(crashed)
         raise crashed
