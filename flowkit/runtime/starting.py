@@ -27,7 +27,6 @@ from flowkit.model.plan import Output, Plan
 from flowkit.runtime.registry import Registry
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
-from flowkit.store.graph_rows import GraphRows
 from flowkit.store.runs import NewRun
 from flowkit.store.tally import Tally
 
@@ -93,19 +92,11 @@ class Starter:
             missing = [place for place, found in enumerate(started) if found is None]
             # One that was there when it was looked for may have been pruned since.
             new = [prepared[place] or self._describe(wishes[place]) for place in missing]
-            self._store(tx, new, tally)
+            self._engine.starts.add(tx, new, tally)
             for place, (run, _) in zip(missing, new):
                 started[place] = Started(run.id, run.package, run.name, True)
             events = self._engine.history.close(tx, tally)
         return [found for found in started if found is not None], events
-
-    def _store(self, tx: Session, new: Sequence[Described], tally: Tally) -> None:
-        rows = GraphRows()
-        stored = self._engine.runs.insert(tx, [run for run, _ in new], tally.now)
-        for run, (_, plan) in zip(stored, new):
-            self._engine.graphs.add(tx, run, plan, tally, into=rows)
-            tally.tell("run_created", run.key, fields={"package": run.package, "steps": len(plan.steps)})
-        self._engine.graphs.write(tx, rows)
 
     def wish(
         self, package: Any, input: Any, run_id: str | None, name: str | None, metadata: Mapping[str, Any] | None

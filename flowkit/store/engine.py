@@ -22,6 +22,7 @@ from flowkit.store.prune import Pruning
 from flowkit.store.queues import Queues
 from flowkit.store.reclaim import Reclaim
 from flowkit.store.runs import Runs
+from flowkit.store.starts import Starts
 from flowkit.store.tables import make_tables
 from flowkit.store.unfinished import Unfinished
 from flowkit.store.views import Views
@@ -45,6 +46,7 @@ class Engine:
         self.outcomes = Outcomes(self.db, self.tables, self.runs, self.graphs, self.propagation)
         self.effects = Effects(self.db, self.tables)
         self.history = History(self.db, self.tables, self.runs)
+        self.starts = Starts(self.runs, self.graphs, self.history)
         self.explaining = Explaining(self.db, self.tables)
         self.commands = Commands(self.db, self.tables, self.runs, self.history)
         self.catalog = Catalog(self.db, self.tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowkit.model.events import Event, HistoryEvent
@@ -48,13 +48,24 @@ class History:
         for key, end in finished.items():
             tally.runs[key].entries.append(("run_finished", None, None, {"status": end.status.value}))
             tally.tell("run_finished", key, fields={"status": end.status, "package": end.package})
+        self._write(tx, tally, first)
+        return tally.facts(ids)
+
+    def begin(self, tx: Session, tally: Tally, runs: Sequence[int]) -> None:
+        """Write the first entries of runs that were stored just now, counters and all."""
+        self._write(tx, tally, dict.fromkeys(runs, 0))
+        for key in runs:
+            if not tally.runs.pop(key).opened:
+                # Nothing of it is open: the transaction that stores it ends it.
+                tally.run(key)
+
+    def _write(self, tx: Session, tally: Tally, first: Mapping[int, int]) -> None:
         rows = [
-            (key, first[key], len(change.entries), tally.now, tally.worker_id, json.dumps(change.entries))
-            for key, change in tally.runs.items()
-            if change.entries and key in first
+            (key, number, len(change.entries), tally.now, tally.worker_id, json.dumps(change.entries))
+            for key, number in first.items()
+            if (change := tally.runs[key]).entries
         ]
         tx.many(self._insert, rows)
-        return tally.facts(ids)
 
     def read(self, tx: Session, run: int) -> Iterator[HistoryEvent]:
         """Yield a run's history in order."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from peewee import Case
+from peewee import Case, fn
 
 from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
@@ -15,7 +15,7 @@ from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
-from flowkit.store.tally import Tally
+from flowkit.store.tally import RunChange, Tally
 
 _ENDED = sorted(status.value for status in ENDED_RUN)
 
@@ -82,48 +82,52 @@ class Runs:
     @statement
     def _insert(self) -> Any:
         r = self._t.runs
-        names = ("key", "id", "package", "name", "metadata", "input_sha256", "output")
-        zero = ("nodes", "steps", "open_steps", "failed_steps", "canceled_by_run", "edges", "events", "generation")
-        times = ("created_at", "updated_at")
-        return insert_into(r, (*names, *times), **dict.fromkeys(zero, 0), status="pending")
+        names = ("key", "id", "package", "name", "metadata", "input_sha256", "output", "created_at", "updated_at")
+        counters = ("nodes", "steps", "edges", "open_steps", "events")
+        zero = dict.fromkeys(("failed_steps", "canceled_by_run", "generation"), 0)
+        return insert_into(r, (*names, *counters), **zero, status="pending")
 
     @statement
     def _insert_input(self) -> Any:
         return insert_into(self._t.run_inputs, ("run", "body"))
 
     @statement
-    def _apply(self) -> Any:
-        columns = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "started", "events")
-        r, b, now = self._t.runs, self.db.dialect.batch("changes", *columns), param("now")
-        still_open = r.open_steps + b.c.opened - b.c.closed
-        failed, by_run = r.failed_steps + b.c.failed, r.canceled_by_run + b.c.by_run
-        end = Case(
-            None,
-            [(r.status == "canceling", "canceled"), (failed > 0, "failed"), (by_run > 0, "canceled")],
-            "succeeded",
-        )
-        begun = Case(None, [((r.status == "pending") & (b.c.started > 0), "running")], r.status)
-        over = still_open == 0
+    def _count(self) -> Any:
+        # The status is not among what is set: it would rewrite the index of open runs with every count.
+        columns = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "events")
+        r, b = self._t.runs, self.db.dialect.batch("changes", *columns)
         return (
             r.update(
                 {
                     r.steps: r.steps + b.c.added,
                     r.nodes: r.nodes + b.c.nodes,
                     r.edges: r.edges + b.c.edges,
-                    r.open_steps: still_open,
-                    r.failed_steps: failed,
-                    r.canceled_by_run: by_run,
-                    r.events: r.events + b.c.events + Case(None, [(over, 1)], 0),
-                    r.updated_at: now,
-                    r.started_at: Case(None, [(r.started_at.is_null() & (b.c.started > 0), now)], r.started_at),
-                    r.ended_at: Case(None, [(over, now)], None),
-                    r.status: Case(None, [(over, end)], begun),
+                    r.open_steps: r.open_steps + b.c.opened - b.c.closed,
+                    r.failed_steps: r.failed_steps + b.c.failed,
+                    r.canceled_by_run: r.canceled_by_run + b.c.by_run,
+                    r.events: r.events + b.c.events,
+                    r.updated_at: param("now"),
                 }
             )
             .from_(b)
             .where((r.key == b.c.run) & r.status.not_in(_ENDED))
-            .returning(r.key, r.id, r.package, r.status, r.events)
+            .returning(r.key, r.id, r.package, r.status, r.events, r.open_steps)
         )
+
+    @statement
+    def _begin(self) -> Any:
+        r = self._t.runs
+        change = {r.status: "running", r.started_at: fn.COALESCE(r.started_at, param("now"))}
+        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & (r.status == "pending"))
+
+    @statement
+    def _end(self) -> Any:
+        r, now = self._t.runs, param("now")
+        canceled = (r.canceled_by_run > 0, "canceled")
+        end = Case(None, [(r.status == "canceling", "canceled"), (r.failed_steps > 0, "failed"), canceled], "succeeded")
+        change = {r.status: end, r.ended_at: now, r.events: r.events + 1}
+        over = (r.open_steps == 0) & r.status.not_in(_ENDED)
+        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & over).returning(r.key, r.status)
 
     @statement
     def _cancel(self) -> Any:
@@ -157,19 +161,25 @@ class Runs:
         """Return how these runs stand; a pruned one is missing."""
         return {row[0]: _stored(row) for row in tx.rows(self._by_key, keys=json.dumps(keys))}
 
-    def insert(self, tx: Session, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
-        """Store runs without steps; those are added in the same transaction."""
+    def keys(self, tx: Session, new: Sequence[NewRun]) -> list[StoredRun]:
+        """Give new runs their keys; they are stored once it is known what they begin with."""
         first = self._counters.take(tx, "run", len(new))
-        rows = [
-            (key, run.id, run.package, run.name, run.metadata, run.input_sha256, run.output, now, now)
-            for key, run in enumerate(new, start=first)
-        ]
-        tx.many(self._insert, rows)
-        tx.many(self._insert_input, [(key, run.input) for key, run in enumerate(new, start=first)])
         return [
             StoredRun(key, run.id, run.package, RunStatus.PENDING, 0, 0, 0, 0, run.input_sha256, run.name)
             for key, run in enumerate(new, start=first)
         ]
+
+    def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]], now: Micros) -> None:
+        """Store new runs with what they begin with; their steps are added in the same transaction."""
+        rows = [
+            (
+                *(stored.key, run.id, run.package, run.name, run.metadata, run.input_sha256, run.output, now, now),
+                *(change.nodes, change.added, change.edges, change.opened, len(change.entries)),
+            )
+            for stored, run, change in new
+        ]
+        tx.many(self._insert, rows)
+        tx.many(self._insert_input, [(stored.key, run.input) for stored, run, _ in new])
 
     def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
         """Make a run canceling; False if it was not pending or running any more."""
@@ -188,20 +198,19 @@ class Runs:
         rows = [
             (
                 *(key, c.added, c.nodes, c.edges, c.opened, c.closed),
-                *(c.failed, c.canceled_by_run, int(c.started), len(c.entries)),
+                *(c.failed, c.canceled_by_run, len(c.entries)),
             )
             for key, c in tally.runs.items()
         ]
-        first: dict[int, int] = {}
-        finished: dict[int, FinishedRun] = {}
-        ids: dict[int, str] = {}
-        for key, run_id, package, status, events in tx.rows(self._apply, changes=json.dumps(rows), now=tally.now):
-            ended = RunStatus(status).is_ended
-            ids[key] = run_id
-            if ended:
-                finished[key] = FinishedRun(run_id, package, RunStatus(status))
-            first[key] = events - len(tally.runs[key].entries) - int(ended)
-        return first, finished, ids
+        counted = {row[0]: row for row in tx.rows(self._count, changes=json.dumps(rows), now=tally.now)}
+        first = {key: row[4] - len(tally.runs[key].entries) for key, row in counted.items()}
+        begun = [key for key, row in counted.items() if row[3] == "pending" and tally.runs[key].started]
+        if begun:
+            tx.run(self._begin, keys=json.dumps(begun), now=tally.now)
+        over = [key for key, row in counted.items() if row[5] == 0]
+        ends = tx.rows(self._end, keys=json.dumps(over), now=tally.now) if over else []
+        finished = {key: FinishedRun(counted[key][1], counted[key][2], RunStatus(status)) for key, status in ends}
+        return first, finished, {key: row[1] for key, row in counted.items()}
 
 
 def _stored(row: tuple[Any, ...]) -> StoredRun:

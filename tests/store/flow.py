@@ -93,7 +93,7 @@ class Flow:
         with self.engine.write() as tx:
             tally = Tally(tx.now())
             new = NewRun(run_id, known.get("package", "package"), known.get("name"), *content)
-            self.engine.graphs.add(tx, self.engine.runs.insert(tx, [new], tally.now)[0], whole, tally)
+            self.engine.starts.add(tx, [(new, whole)], tally)
             self.events += self.engine.history.close(tx, tally)
         return run_id
 

@@ -1,0 +1,41 @@
+"""New runs with their steps: each row is written once, for what a run begins with is counted before it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowkit.model.plan import Plan
+from flowkit.store.database import Session
+from flowkit.store.graph_rows import GraphRows
+from flowkit.store.graphs import Graphs
+from flowkit.store.history import History
+from flowkit.store.runs import NewRun, Runs, StoredRun
+from flowkit.store.tally import Tally
+
+
+class Starts:
+    """Stores runs and their first steps."""
+
+    def __init__(self, runs: Runs, graphs: Graphs, history: History) -> None:
+        self._runs = runs
+        self._graphs = graphs
+        self._history = history
+
+    def add(self, tx: Session, new: Sequence[tuple[NewRun, Plan]], tally: Tally) -> list[StoredRun]:
+        """Store runs, each with the steps, gates and edges of its plan.
+
+        Raises:
+            GraphError: a plan points at a step that is not in it.
+            LimitExceeded: too many steps or edges.
+        """
+        if not new:
+            return []
+        rows = GraphRows()
+        stored = self._runs.keys(tx, [run for run, _ in new])
+        for run, (_, plan) in zip(stored, new):
+            self._graphs.add(tx, run, plan, tally, into=rows)
+            tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.steps)})
+        self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)], tally.now)
+        self._graphs.write(tx, rows)
+        self._history.begin(tx, tally, [run.key for run in stored])
+        return stored
