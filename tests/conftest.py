@@ -1,10 +1,62 @@
-"""Gives every test flowkit's own fixtures, whether the package is installed or only checked out."""
+"""Gives every test flowkit's own fixtures, whether the package is installed or only checked out, and databases."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import Lend, Place, SQLitePlace
+
+if TYPE_CHECKING:
+    from tests.postgres import Databases
 
 PLUGIN = "flowkit.testing.plugin"
+KINDS = ("sqlite",)
 
 # An installed flowkit has told pytest of its plugin already, and a plugin cannot be there twice.
 pytest_plugins = [] if any(one.value == PLUGIN for one in entry_points(group="pytest11")) else [PLUGIN]
+
+
+@pytest.fixture(scope="session")
+def postgres(testrun_uid: str) -> Iterator[Databases]:
+    """The PostgreSQL server of this run of the tests; never skipped, it fails with the reason where there is none."""
+    # Nothing but what needs a server pays for its driver.
+    from tests.postgres import Databases, bring_server
+
+    # Not below pytest's own folder: the server's user may not look into that.
+    server = bring_server(Path(tempfile.gettempdir()) / f"flowkit-postgres-{testrun_uid}")
+    databases = Databases(server)
+    yield databases
+    databases.drop_all()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of database that a test runs on: each, one after the other, unless its folder says which one."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def lend(database: str, request: pytest.FixtureRequest) -> Lend:
+    """Lend one more empty place; SQLite's is in memory."""
+    if database == "sqlite":
+        return lambda: nullcontext(SQLitePlace(Path(":memory:")))
+    postgres: Databases = request.getfixturevalue("postgres")
+    return postgres.place
+
+
+@pytest.fixture
+def place(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place of this test's own for a store."""
+    if database == "sqlite":
+        yield SQLitePlace(tmp_path / "store.db")
+    else:
+        with request.getfixturevalue("postgres").place() as there:
+            yield there

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +15,7 @@ from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.model.plan import Edge, Plan
 from flowkit.model.retry import Retry
 from flowkit.scheduler.explain import Explanation, explain
-from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
+from tests.places import Lend, Place, open_engine
 from tests.store.clock import START, FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, again, failure, plan, step
 
@@ -216,6 +215,13 @@ def could_run(told: dict[str, Explanation]) -> set[str]:
     return {name for name, explanation in told.items() if explanation.could_run_now}
 
 
+@contextmanager
+def opened(place: Place, clock: FakeClock) -> Iterator[Flow]:
+    engine = open_engine(place, clock)
+    with closing(engine.db):
+        yield Flow(engine, clock)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(STEPS, min_size=1, max_size=10),
@@ -225,6 +231,7 @@ def could_run(told: dict[str, Explanation]) -> set[str]:
     st.integers(0, 3),
 )
 def test_what_could_run_now_is_exactly_what_a_worker_with_free_slots_takes(
+    lend: Lend,
     steps: list[tuple[str, str, int, int]],
     configs: dict[str, QueueConfig],
     paused: set[str],
@@ -232,9 +239,7 @@ def test_what_could_run_now_is_exactly_what_a_worker_with_free_slots_takes(
     before: int,
 ) -> None:
     clock = FakeClock()
-    engine = Engine(SQLiteConnector(":memory:", "process"), clock)
-    with closing(engine.db):
-        flow = Flow(engine, clock)
+    with lend() as place, opened(place, clock) as flow:
         for queue, config in configs.items():
             configure(flow, config, queue)
         made = [step(f"s{n}", k, queue=q, priority=p, delay=micros(d)) for n, (q, k, p, d) in enumerate(steps)]

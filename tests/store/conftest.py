@@ -1,14 +1,13 @@
-"""A store on disk, a clock that a test moves, and what drives them."""
+"""A store on each kind of database, a clock that a test moves, and what drives them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
+from tests.places import Place, open_engine
 from tests.store.clock import FakeClock
 from tests.store.flow import Flow
 from tests.store.story import second_host
@@ -20,10 +19,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: FakeClock) -> Iterator[Engine]:
-    connector = SQLiteConnector(str(tmp_path / "store.db"), "process")
-    connector.prepare()
-    opened = Engine(connector, clock)
+def engine(place: Place, clock: FakeClock) -> Iterator[Engine]:
+    opened = open_engine(place, clock)
     yield opened
     opened.db.close()
 
@@ -34,8 +31,8 @@ def flow(engine: Engine, clock: FakeClock) -> Flow:
 
 
 @pytest.fixture
-def other(engine: Engine, tmp_path: Path, clock: FakeClock) -> Iterator[Flow]:
+def other(engine: Engine, place: Place, clock: FakeClock) -> Iterator[Flow]:
     """A second process with the same store."""
-    second = second_host(tmp_path, clock)
+    second = second_host(place, clock)
     yield second
     second.engine.db.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from flowkit.clock import Micros
@@ -14,7 +14,7 @@ from flowkit.model.retry import Retry
 from flowkit.model.states import RunStatus
 from flowkit.store.check import check, install_guard
 from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
+from tests.places import Place, open_engine
 from tests.store.clock import FakeClock
 from tests.store.flow import Flow, step
 
@@ -32,9 +32,9 @@ def guarded(engine: Engine) -> Iterator[None]:
         assert check(tx) == []
 
 
-def second_host(folder: Path, clock: FakeClock) -> Flow:
+def second_host(place: Place, clock: FakeClock) -> Flow:
     """Open the store that the ``engine`` fixture made once more, as another process would."""
-    flow = Flow(Engine(SQLiteConnector(str(folder / "store.db"), "process"), clock), clock)
+    flow = Flow(open_engine(place, clock), clock)
     flow._tokens = itertools.count(1_000_000)
     return flow
 
@@ -90,10 +90,10 @@ def attempts_of(flow: Flow, run_id: str, step_id: str) -> list[tuple[int, int, s
 
 def error_of(flow: Flow, run_id: str, step_id: str) -> str:
     """Return the code of the newest error of a step."""
-    sql = """SELECT json_extract(a.error, '$.code') FROM attempts a JOIN steps s ON s.key = a.step
+    sql = """SELECT a.error FROM attempts a JOIN steps s ON s.key = a.step
         WHERE s.run = ? AND s.id = ? ORDER BY a.epoch DESC LIMIT 1"""
     with flow.engine.read() as tx:
-        return str(tx.script(sql, (flow.key(run_id), step_id))[0][0])
+        return str(json.loads(tx.script(sql, (flow.key(run_id), step_id))[0][0])["code"])
 
 
 def result_of(flow: Flow, run_id: str, step_id: str) -> bytes:

@@ -35,7 +35,7 @@ def _through_gate() -> tuple[Edge, ...]:
 
 def rows(flow: Flow) -> dict[str, int]:
     with flow.engine.read() as tx:
-        names = [row[0] for row in tx.script("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        names = [table._meta.table_name for table in flow.engine.tables.all()]
         return {name: tx.script(f"SELECT count(*) FROM {name}")[0][0] for name in names if name not in KEPT}
 
 

@@ -17,7 +17,7 @@ from flowkit.model.step import LeasedStep, Settlement
 from flowkit.store.check import check, install_guard
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
+from tests.places import Lend, open_engine
 from tests.store.clock import FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, again, artifact, failure, record, step, success
 
@@ -182,12 +182,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    opened = Engine(SQLiteConnector(":memory:", "process"), FakeClock())
-    with opened.write() as tx:
-        install_guard(tx)
-    yield opened
-    opened.db.close()
+def engine(lend: Lend) -> Iterator[Engine]:
+    with lend() as place:
+        opened = open_engine(place, FakeClock())
+        with opened.write() as tx:
+            install_guard(tx)
+        yield opened
+        opened.db.close()
 
 
 def forget(engine: Engine) -> None:

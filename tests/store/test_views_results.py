@@ -28,7 +28,7 @@ def records(flow: Flow, run_id: str | None = None, **options: Any) -> Page[Recor
 
 def damage(flow: Flow, table: str) -> None:
     with flow.engine.write() as tx:
-        tx.script(f"UPDATE {table} SET body = CAST('\"other\"' AS BLOB)")
+        tx.script(f"UPDATE {table} SET body = ?", (b'"other"',))
 
 
 def test_a_result_is_data_and_the_text_it_was_stored_as(flow: Flow) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from flowkit.clock import Clock
 from flowkit.store.engine import Engine
-from flowkit.store.sqlite import SQLiteConnector
+from tests.places import Place
 
 
 class FrailStore:
-    """A SQLite store that may be broken.
+    """A store that may be broken.
 
     Attributes:
         forgets: the next commit is made, but its acknowledgement is lost.
@@ -21,30 +20,32 @@ class FrailStore:
 
     wal = None
 
-    def __init__(self, path: Path) -> None:
-        self._connector = SQLiteConnector(str(path), "process")
+    def __init__(self, place: Place) -> None:
+        self._connector = place.connector()
+        self._error = place.driver_error
         self.forgets = False
         self.broken = ""
 
     def open(self, clock: Clock) -> Engine:
         """Open the store."""
         connect = self._connector.connect
-        self._connector.connect = lambda: _Connection(connect(), self)  # type: ignore[method-assign]
+        self._connector.connect = lambda: _Connection(connect(), self, self._error)  # type: ignore[method-assign]
         return Engine(self._connector, clock)
 
 
 class _Connection:
-    def __init__(self, raw: sqlite3.Connection, store: FrailStore) -> None:
+    def __init__(self, raw: Any, store: FrailStore, error: Callable[[str], Exception]) -> None:
         self._raw = raw
         self._store = store
+        self._error = error
 
     def execute(self, sql: str, *parameters: Any) -> Any:
         if sql.startswith("BEGIN") and self._store.broken:
-            raise sqlite3.OperationalError(self._store.broken)
+            raise self._error(self._store.broken)
         result = self._raw.execute(sql, *parameters)
         if sql == "COMMIT" and self._store.forgets:
             self._store.forgets = False
-            raise sqlite3.OperationalError("disk I/O error")
+            raise self._error("disk I/O error")
         return result
 
     def __getattr__(self, name: str) -> Any:

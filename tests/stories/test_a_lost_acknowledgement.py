@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowkit import Runtime, StepContext, StoreUnavailable, executor
+from tests.places import Place
 from tests.stories.conftest import OpenRuntime
 from tests.stories.frail import FrailStore
 from tests.stories.telling import outcomes, start
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
-def test_an_outcome_that_was_committed_is_not_committed_again(sound: Path, flowkit_clock: Any, ends_well: bool) -> None:
+def test_an_outcome_that_was_committed_is_not_committed_again(
+    sound: Place, flowkit_clock: Any, ends_well: bool
+) -> None:
     store = FrailStore(sound)
 
     @executor("once")
@@ -34,7 +36,7 @@ def test_an_outcome_that_was_committed_is_not_committed_again(sound: Path, flowk
         assert run.status() == ("succeeded" if ends_well else "failed")
 
 
-def test_a_worker_that_serves_goes_on_after_a_lost_acknowledgement(sound: Path, open_runtime: OpenRuntime) -> None:
+def test_a_worker_that_serves_goes_on_after_a_lost_acknowledgement(sound: Place, open_runtime: OpenRuntime) -> None:
     store = FrailStore(sound)
     calls: list[int] = []
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from pathlib import Path
 from typing import Any
 
-import peewee
 import pytest
 import structlog
 
@@ -17,12 +15,12 @@ from flowkit import (
     InvalidTransition,
     RunFailed,
     Runtime,
-    SQLiteStore,
     StepContext,
     WaitTimeout,
     executor,
 )
 from flowkit.testing import FakeClock
+from tests.places import Place
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import echo, fail, register, start
 
@@ -171,9 +169,9 @@ def test_an_event_loop_is_warned_too_when_nobody_serves_what_it_waits_for(
     asyncio.run(inside())
 
 
-def test_an_event_loop_never_waits_for_a_transaction_of_its_own(sound: Path) -> None:
-    program = peewee.SqliteDatabase(str(sound))
-    with Runtime(SQLiteStore(database=program), entry_points=False) as runtime:
+def test_an_event_loop_never_waits_for_a_transaction_of_its_own(sound: Place) -> None:
+    program = sound.program()
+    with Runtime(sound.joined(program), entry_points=False) as runtime:
         register(runtime, echo)
 
         async def inside() -> None:

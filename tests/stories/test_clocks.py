@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from flowkit import Retry, Retryable, RunBuilder, Runtime, StepContext, StepHandle, SystemClock, executor, package
 from flowkit.testing import FakeClock
+from tests.places import Lend
 
 
 @executor("count", retry=Retry(initial=0))
@@ -27,9 +27,9 @@ def counting(run: RunBuilder) -> StepHandle[int]:
     return run.step("total", total, numbers=run.map("n", count, [1, 2, 3]))
 
 
-def told(path: Path, clock: Any) -> list[Any]:
+def told(url: str, clock: Any) -> list[Any]:
     """Run the package and return all that a program can see of it but the times."""
-    with Runtime(f"sqlite:///{path}", modules=[__name__], entry_points=False, clock=clock, worker_id="w") as runtime:
+    with Runtime(url, modules=[__name__], entry_points=False, clock=clock, worker_id="w") as runtime:
         run = runtime.run(counting, run_id="one")
         history = [(event.seq, event.name, event.step_id, event.epoch) for event in runtime.history("one")]
         attempts = [
@@ -38,9 +38,11 @@ def told(path: Path, clock: Any) -> list[Any]:
         return [run.status(), run.result(), history, attempts]
 
 
-def test_a_run_goes_the_same_way_with_a_given_clock_and_without(tmp_path: Path) -> None:
-    without = told(tmp_path / "without.db", None)
+def test_a_run_goes_the_same_way_with_a_given_clock_and_without(lend: Lend) -> None:
+    with lend() as place:
+        without = told(place.url, None)
     assert without[1] == 6
     assert ("n[0]", ["retried", "succeeded"]) in without[3]
-    assert told(tmp_path / "host.db", SystemClock()) == without
-    assert told(tmp_path / "fake.db", FakeClock()) == without
+    for clock in (SystemClock(), FakeClock()):
+        with lend() as place:
+            assert told(place.url, clock) == without

@@ -94,12 +94,12 @@ def test_functions_that_a_module_imported_are_its_own_too(flowkit_runtime: Runti
         ("raise SystemExit(1)", SystemExit),
     ],
 )
-@pytest.mark.parametrize("place", ["app.py", "app/__init__.py", "app/sub.py", "app/sub/__init__.py"])
+@pytest.mark.parametrize("where", ["app.py", "app/__init__.py", "app/sub.py", "app/sub/__init__.py"])
 def test_a_module_that_cannot_be_imported_is_named_and_the_cause_kept(
-    flowkit_runtime: Runtime, write: Write, text: str, cause: type[BaseException], place: str
+    flowkit_runtime: Runtime, write: Write, text: str, cause: type[BaseException], where: str
 ) -> None:
-    write({"app/__init__.py": "", place: text} if "/" in place else {place: text})
-    name = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    write({"app/__init__.py": "", where: text} if "/" in where else {where: text})
+    name = where.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     with pytest.raises(DiscoveryError) as refused:
         flowkit_runtime.discover("app")
     assert refused.value.module == name
@@ -198,11 +198,6 @@ def test_what_is_registered_is_recorded_for_other_processes(flowkit_runtime: Run
     assert kind is not None
     assert package is not None
     assert (kind.module, package.module, kind.worker_id) == ("app", "app", flowkit_runtime.worker_id)
-
-
-@pytest.mark.flowkit(modules=["tests.stories.telling"])
-def test_the_marker_says_which_modules_the_fixture_registers(flowkit_runtime: Runtime) -> None:
-    assert {"echo", "fail", "busy"} <= set(flowkit_runtime.executors)
 
 
 def test_an_object_that_pretends_to_be_marked_is_left_alone(flowkit_runtime: Runtime) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flowkit import LeaseLost, Runtime, StepContext, StoreFull, StoreUnavailable, executor
 from flowkit.testing import FakeClock
+from tests.places import Place
 from tests.stories.frail import FrailStore
 from tests.stories.telling import LEASE_SECONDS, Meeting, echo, eventually, in_background, outcomes, standing, start
 
 
 @pytest.fixture
-def store(sound: Path) -> FrailStore:
+def store(sound: Place) -> FrailStore:
     return FrailStore(sound)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -80,11 +79,3 @@ def test_a_crash_ends_workers_in_the_background_too(flowkit_runtime: Runtime, fl
     with pytest.raises(WorkerCrashed), flowkit_runtime.workers():
         eventually(lambda: flowkit_runtime.stats().workers == () and run.status() == "running")
     assert run.status() == "running"
-
-
-def test_each_test_has_a_store_and_a_clock_of_its_own(
-    flowkit_runtime: Runtime, flowkit_clock: FakeClock, tmp_path: Path
-) -> None:
-    assert len(flowkit_runtime.runs()) == 0
-    assert flowkit_runtime._parts.clock is flowkit_clock
-    assert (tmp_path / "flowkit.db").exists()

@@ -17,7 +17,7 @@ from flowkit.store.migrate import VERSION, migrate, stored_version
 from flowkit.store.sqlite import SQLiteConnector
 from flowkit.store.tables import Tables, make_tables
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
