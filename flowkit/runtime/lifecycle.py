@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flowkit.clock import SECOND
-from flowkit.errors import ConfigError, InvalidTransition
+from flowkit.clock import SECOND, SystemClock
+from flowkit.errors import ConfigError, InvalidTransition, RunNotFound
 from flowkit.model.run import Run
 from flowkit.runtime.forks import renew_after_fork
 from flowkit.runtime.parts import Parts
@@ -16,6 +16,7 @@ from flowkit.runtime.settings import checked_cycles, checked_timeout
 from flowkit.runtime.worker import CycleResult, Worker
 
 GRACE = 10.0
+_HOST = SystemClock()
 
 
 class Lifecycle:
@@ -86,29 +87,31 @@ class Lifecycle:
 
     def run_to_end(self, run_id: str) -> Run:
         """Execute one run's steps in the calling thread until it has ended, waiting out delays."""
-        parts = self._parts
-        with parts.engine.read() as tx:
-            found = parts.engine.runs.find(tx, run_id)
-        assert found is not None
+        parts, key = self._parts, self._key(run_id)
         # Woken too when a slot comes free, which an attempt that timed out may hold for long.
         with self._inline("run") as inline, parts.wakeups.run(run_id, inline.crew.wake) as signal:
             while True:
                 signal.clear()
-                result = inline.run_once(found.key)
+                result = inline.run_once(key)
                 run = parts.waiting.get_run(run_id)
                 if run.is_ended:
                     return run
                 if result.processed:
                     continue
-                due, wake_at = inline.look(found.key)
+                due, wake_at = inline.look(key)
                 if not due:
                     poll = parts.settings.poll_interval
                     left = poll if wake_at is None else (wake_at - parts.clock.now()) / SECOND
                     if left > 0:
                         parts.clock.wait(signal, min(left, poll))
 
-    def work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
+    def work(
+        self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None, run_id: str | None = None
+    ) -> None:
         """Run a worker's loop until it is told to stop, and hand back what is in flight.
+
+        Args:
+            run_id: execute the steps of this run alone, and do not offer others to work for them.
 
         Raises:
             ConfigError: an argument is out of range, these workers run already, or this thread runs an event loop.
@@ -120,36 +123,49 @@ class Lifecycle:
         if not self._working.acquire(blocking=False):
             raise ConfigError("the workers of this Runtime run already; one start_workers() at a time")
         try:
+            self._work(poll_interval, max_cycles, stop, run_id)
+        finally:
+            # What was told meant this loop, also where it was told just before the loop began; it means no later one.
             self._stopping.clear()
             self._grace = GRACE
-            self._work(poll_interval, max_cycles, stop)
-        finally:
             self._working.release()
 
-    def _work(self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None) -> None:
+    def _work(
+        self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None, run_id: str | None
+    ) -> None:
         parts = self._parts
-        announcement = parts.announcement()
-        announcement.refresh()
+        announcement = parts.announcement() if run_id is None else None
+        if announcement is not None:
+            announcement.refresh()
         worker = self._worker = parts.worker()
+        worker.only = self._key(run_id) if run_id is not None else None
         self._driver = threading.current_thread()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
         try:
             is_told = lambda: self._stopping.is_set() or (stop is not None and stop.is_set())  # noqa: E731
-            worker.loop(is_told, poll_interval, max_cycles, announcement.refresh)
-            worker.finish(self._grace)
+            worker.loop(is_told, poll_interval, max_cycles, announcement.refresh if announcement else lambda: None)
+            worker.finish(lambda: self._grace)
         except KeyboardInterrupt:
             # Whoever presses Ctrl-C does not wait for what is in flight; nor must the next worker wait for its leases.
-            worker.finish(0.0)
+            worker.finish(lambda: 0.0)
             raise
         finally:
             self._worker = self._driver = None
             if stopper is not None:
                 stopper.end()
             parts.forget(worker)
-            announcement.end()
+            if announcement is not None:
+                announcement.end()
+
+    def _key(self, run_id: str) -> int:
+        with self._parts.engine.read() as tx:
+            found = self._parts.engine.runs.find(tx, run_id)
+        if found is None:
+            raise RunNotFound(run_id)
+        return found.key
 
     def shutdown(self, grace: float) -> None:
-        """Tell the running workers to stop."""
+        """Tell the running workers to stop; where none run, those that are about to begin."""
         self._grace = grace
         self._stopping.set()
         worker = self._worker
@@ -189,13 +205,24 @@ class Lifecycle:
         started.wait()
         try:
             yield
-        finally:
-            while thread.is_alive():
-                # The loop may not have begun yet, and clears the flag when it does: it is told until it hears.
-                self.shutdown(self._grace)
-                thread.join(timeout=0.05)
+        except BaseException:
+            # Nobody is left to move a clock of the program's own: the grace is counted on the host's.
+            self._join(thread, patience=self._grace)
+            raise
+        else:
+            self._join(thread)
         if errors:
             raise errors[0]
+
+    def _join(self, thread: threading.Thread, patience: float | None = None) -> None:
+        since = _HOST.monotonic()
+        while thread.is_alive():
+            # The loop may not have begun yet, and forgets what it was told when it ends: it is told until it has.
+            is_over = patience is not None and _HOST.monotonic() - since >= patience
+            self.shutdown(0.0 if is_over else self._grace)
+            thread.join(timeout=0.05)
+        if not self._working.locked():
+            self._stopping.clear()
 
 
 def _runs_event_loop() -> bool:

@@ -57,7 +57,11 @@ def counted(turned: Turned) -> CycleResult:
 
 
 class Worker:
-    """Drives one crew through cycles."""
+    """Drives one crew through cycles.
+
+    Attributes:
+        only: the key of the one run whose steps are leased; None for all.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._pause = 0.0
+        self.only: int | None = None
 
     def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
         """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
@@ -88,7 +93,8 @@ class Worker:
         settles = bool(self._kept)
         if settles:
             self._point("before_commit")
-        turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), run, frozenset(skip)))
+        only = self.only if run is None else run
+        turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), only, frozenset(skip)))
         self._kept = []
         if settles:
             self._point("after_commit")
@@ -128,7 +134,7 @@ class Worker:
         self._stand_still_if_crashed()
         hinted, self.crew.wake.there_is_work = self.crew.wake.there_is_work, False
         if not (self.crew.has_mail or self._kept or (hinted and self.crew.free)):
-            due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds()))
+            due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds(), self.only))
             if not due:
                 self._tell_idle(held)
                 self._rest(poll_interval, wake_at)
@@ -163,12 +169,16 @@ class Worker:
         self._telemetry.log.warning("store_refused_cycle", error=str(error), retry_in=self._pause)
         self._clock.wait(threading.Event(), self._pause)
 
-    def finish(self, grace: float) -> None:
-        """Stop: let what is in flight end, for at most *grace* seconds, then give the rest back to the next worker."""
-        until = self._clock.monotonic() + grace
+    def finish(self, grace: Callable[[], float]) -> None:
+        """Stop: let what is in flight end, for at most *grace* seconds, then give the rest back to the next worker.
+
+        Args:
+            grace: asked again and again, for whoever stops a worker may lose patience.
+        """
+        since = self._clock.monotonic()
         while self.crew.in_flight > self.crew.zombies or self.crew.has_mail or self._kept:
             self._stand_still_if_crashed()
-            left = until - self._clock.monotonic()
+            left = since + grace() - self._clock.monotonic()
             if left <= 0:
                 self.crew.give_up()
             self.crew.wake.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowkit.model.events import Event, HistoryEvent
 from flowkit.store.database import Database, Session
+from flowkit.store.fold import places_of
 from flowkit.store.keys import first_key
 from flowkit.store.runs import Runs
 from flowkit.store.statements import insert_into, param, statement
@@ -33,12 +34,18 @@ class History:
     def _read(self) -> Any:
         h = self._t.history
         columns = (h.first_seq, h.at, h.worker, h.body)
-        return h.select(*columns).where(h.run == param("run")).order_by(h.first_seq)
+        # A row's entries were committed together, so a number that was read up to is the first of a row.
+        return h.select(*columns).where((h.run == param("run")) & (h.first_seq >= param("since"))).order_by(h.first_seq)
 
     @statement
     def _ids(self) -> Any:
         s = self._t.steps
         return s.select(s.key, s.id).where(s.run == param("run"))
+
+    @statement
+    def _some_ids(self) -> Any:
+        s = self._t.steps
+        return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
 
     def close(self, tx: Session, tally: Tally) -> list[Event]:
         """Write the runs' counters and histories: the last thing a transaction does. Returns its events."""
@@ -67,13 +74,24 @@ class History:
         ]
         tx.many(self._insert, rows)
 
-    def read(self, tx: Session, run: int) -> Iterator[HistoryEvent]:
-        """Yield a run's history in order."""
-        rows = tx.rows(self._read, run=run)
-        ids: dict[int, str] = dict(tx.rows(self._ids, run=run))
-        for first, at, worker, body in rows:
-            for offset, entry in enumerate(json.loads(body)):
-                yield _event(first + offset, at, worker, entry, ids, first_key(run))
+    def read(self, tx: Session, run: int, since: int = 0) -> Iterator[HistoryEvent]:
+        """Yield a run's history in order, from the number *since*, which is 0 or follows on one that was read."""
+        rows = tx.rows(self._read, run=run, since=since)
+        base = first_key(run)
+        parsed = [(first, at, worker, json.loads(body)) for first, at, worker, body in rows]
+        ids = self._ids_in(tx, run, [entry for *_, entries in parsed for entry in entries], since)
+        for first, at, worker, entries in parsed:
+            for offset, entry in enumerate(entries):
+                yield _event(first + offset, at, worker, entry, ids, base)
+
+    def _ids_in(self, tx: Session, run: int, entries: list[list[Any]], since: int) -> dict[int, str]:
+        if not since:
+            return dict(tx.rows(self._ids, run=run))
+        # Of a large run only the steps that the news are about.
+        places = {place for entry in entries for place in places_of(entry[1])}
+        places |= {entry[3]["parent"] for entry in entries if len(entry) > 3 and "parent" in entry[3]}
+        keys = [first_key(run) + place for place in sorted(places)]
+        return dict(tx.rows(self._some_ids, keys=json.dumps(keys))) if keys else {}
 
 
 def _event(
@@ -81,7 +99,9 @@ def _event(
 ) -> HistoryEvent:
     name, place, epoch = entry[:3]
     fields = dict(entry[3]) if len(entry) > 3 else {}
+    if "parent" in fields:
+        fields["parent"] = ids.get(first + fields["parent"], "?")
     if isinstance(place, list):
-        fields["step_ids"] = [ids.get(first + p, "?") for low, high in place for p in range(low, high + 1)]
+        fields["step_ids"] = [ids.get(first + p, "?") for p in places_of(place)]
     step_id = ids.get(first + place) if isinstance(place, int) else None
     return HistoryEvent(seq, at, name, step_id, epoch, worker, fields)

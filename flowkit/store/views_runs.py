@@ -161,9 +161,9 @@ class RunViews:
                 return
             position = rows[-1][0]
 
-    def history(self, tx: Session, run_id: str) -> tuple[HistoryEvent, ...]:
-        """Return all that happened in a run, in order; raises ``RunNotFound``."""
-        return tuple(self._history.read(tx, self._key(tx, run_id)))
+    def history(self, tx: Session, run_id: str, since: int = 0) -> tuple[HistoryEvent, ...]:
+        """Return what happened in a run, in order, from the event *since* on; raises ``RunNotFound``."""
+        return tuple(self._history.read(tx, self._key(tx, run_id), since))
 
     def output_steps(self, tx: Session, run_id: str) -> tuple[bool, list[str]] | None:
         """Return whether a run's output is a list, and the ids of the steps whose results it is; None if it names none.
