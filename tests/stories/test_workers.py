@@ -228,3 +228,44 @@ def test_a_run_may_be_started_and_waited_for_by_an_executor(flowkit_runtime: Run
 def test_an_argument_out_of_range_is_named(flowkit_runtime: Runtime, call: Any, field: str) -> None:
     with pytest.raises(ConfigError, match=field):
         call(flowkit_runtime)
+
+
+def test_a_shutdown_just_before_the_workers_begin_is_not_lost(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, "hi"), echo)
+    flowkit_runtime.shutdown()
+    flowkit_runtime.start_workers()
+    assert run.status() == "pending"
+
+    with flowkit_runtime.workers():
+        assert run.wait(30).status == "succeeded"
+
+
+def test_whoever_stops_a_worker_may_lose_patience(flowkit_runtime: Runtime, meeting: Meeting) -> None:
+    @executor("slow")
+    def slow() -> None:
+        meeting.wait()
+
+    run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
+    worker = in_background(flowkit_runtime.start_workers)
+    meeting.expect()
+    flowkit_runtime.shutdown(grace=3600)
+    flowkit_runtime.shutdown(grace=0)
+    worker.join(30)
+    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
+    meeting.let_go()
+
+
+def test_a_block_that_raised_does_not_wait_for_a_clock_that_nobody_moves(
+    flowkit_runtime: Runtime, meeting: Meeting
+) -> None:
+    @executor("slow")
+    def slow() -> None:
+        meeting.wait()
+
+    run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
+    with pytest.raises(ZeroDivisionError), flowkit_runtime.workers():
+        meeting.expect()
+        flowkit_runtime.shutdown(grace=0.2)
+        raise ZeroDivisionError
+    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
+    meeting.let_go()
