@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
 	$(BIN)/python examples/code_index.py
@@ -22,8 +22,12 @@ BENCHMARKS := fan_out chain shapes growth start latency processes presence
 bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the same database in the same run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
+docs: $(VENV)/.flowkit-docs  ## the documentation site in site/, every warning an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "look at it: $(BIN)/python -m http.server --directory site"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
 
 $(VENV)/.flowkit: $(BIN)/pip setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
@@ -31,6 +35,10 @@ $(VENV)/.flowkit: $(BIN)/pip setup.cfg pyproject.toml
 
 $(VENV)/.flowkit-dev: $(BIN)/pip setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.flowkit
+
+$(VENV)/.flowkit-docs: $(BIN)/pip setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.flowkit
 
 # Some distributions ship venv without ensurepip; then the interpreter's own pip puts a pip into the new environment.
