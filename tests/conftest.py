@@ -1,13 +1,13 @@
-"""Gives every test flowkit's own fixtures, whether the package is installed or only checked out, and databases."""
+"""Gives every test the fixtures of flowkit and databases, and prints the figures that tests state."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,3 +60,19 @@ def place(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
     else:
         with request.getfixturevalue("postgres").place() as there:
             yield there
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
+    """State what a test has done or measured, to be printed at the end of the run: ``figure("kills", 300)``."""
+    return lambda name, value: record_property("figure", f"{name}: {value}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures."""
+    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.stats.get(outcome, ())]
+    figures = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for text in figures:
+            terminalreporter.write_line(text)
