@@ -26,6 +26,7 @@ class Attempt:
         stop_reason: why it should stop, once it should.
         progress: the last that the executor reported.
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
+        is_handed_over: the thread that ran it sees to it that its outcome is settled, and nobody need be woken.
     """
 
     leased: LeasedStep
@@ -37,6 +38,7 @@ class Attempt:
     progress: Progress | None = None
     progress_stored: Progress | None = None
     ended: bool = False
+    is_handed_over: bool = False
     interrupt: Callable[[], None] | None = attrs.field(default=None, repr=False)
     nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False

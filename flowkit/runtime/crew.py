@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowkit.clock import Clock
@@ -52,7 +52,8 @@ class Crew:
         self._remote = remote
         self._inbox: deque[tuple[Attempt, Settlement]] = deque()
         self._flying: dict[int, Attempt] = {}
-        self._threads = ThreadPool(size, self._run)
+        self.make_pass: Callable[[], bool] | None = None
+        self._threads = ThreadPool(size, self._run_pooled, self._hand_over)
         self._loop = LoopPool(self._run_async)
         self._pools: dict[str, Pool] = {}
 
@@ -131,10 +132,20 @@ class Crew:
         if not attempt.settle(settled):
             self._leave(attempt)
 
-    def _run(self, attempt: Attempt, *, interrupts: bool = False) -> None:
+    def _run(self, attempt: Attempt, *, interrupts: bool = False, hands_over: bool = False) -> None:
         self.begin(attempt)
         outcome = run_attempt(attempt, self._services, interrupts=interrupts)
+        attempt.is_handed_over = hands_over
         self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
+
+    def _run_pooled(self, attempt: Attempt) -> None:
+        self._run(attempt, hands_over=True)
+
+    def _hand_over(self) -> None:
+        # While others are in flight the loop is woken, for their outcomes may share its commit.
+        alone = len(self._inbox) >= len(self._flying)
+        if not (alone and self.make_pass is not None and self.make_pass()):
+            self.wake.set()
 
     async def _run_async(self, attempt: Attempt) -> None:
         self.begin(attempt)
@@ -146,7 +157,7 @@ class Crew:
 
     def _deliver(self, attempt: Attempt, settled: Settlement) -> None:
         self._inbox.append((attempt, settled))
-        if not self.wake.is_set():
+        if not attempt.is_handed_over and not self.wake.is_set():
             self.wake.set()
 
     def _leave(self, attempt: Attempt) -> None:

@@ -137,7 +137,7 @@ class Lifecycle:
         announcement = parts.announcement() if run_id is None else None
         if announcement is not None:
             announcement.refresh()
-        worker = self._worker = parts.worker()
+        worker = self._worker = parts.looping = parts.worker()
         worker.only = self._key(run_id) if run_id is not None else None
         self._driver = threading.current_thread()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
@@ -150,7 +150,7 @@ class Lifecycle:
             worker.finish(lambda: 0.0)
             raise
         finally:
-            self._worker = self._driver = None
+            self._worker = self._driver = parts.looping = None
             if stopper is not None:
                 stopper.end()
             parts.forget(worker)
@@ -178,7 +178,8 @@ class Lifecycle:
         Raises:
             InvalidTransition: it is the worker's own thread that would wait: an observer called.
         """
-        if self._driver is threading.current_thread():
+        worker = self._worker
+        if self._driver is threading.current_thread() or (worker is not None and worker.baton.is_borrowed_here):
             message = "an observer cannot close the runtime whose worker calls it; call rt.shutdown() there"
             raise InvalidTransition(message, None)
         while self._worker is not None:

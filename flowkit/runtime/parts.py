@@ -27,12 +27,12 @@ from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote import RemotePools
 from flowkit.runtime.settings import Settings
-from flowkit.runtime.starting import Starter, Wish
+from flowkit.runtime.starting import Started, Starter, Wish
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Cycle
+from flowkit.scheduler.cycle import Cycle, Taken
 from flowkit.store.stores import Store
 
 
@@ -76,6 +76,7 @@ class Parts:
         self.services = self._services()
         self.remote = RemotePools(settings.pools, settings.max_workers, self.services, self.registry)
         self.crews: list[Crew] = []
+        self.looping: Worker | None = None
         self.inline_lock = threading.RLock()
         self._inline: Worker | None = None
         self._abandoned: list[Crew] = []
@@ -87,6 +88,7 @@ class Parts:
         """Go on in a forked child, without the parent's workers, threads and locks."""
         self._inherited += self.crews
         self.crews, self._inline, self.inline_lock = [], None, threading.RLock()
+        self.looping = None
         self.keeper.after_fork()
         self.wakeups.after_fork()
 
@@ -192,9 +194,25 @@ class Parts:
 
     def start(self, wishes: Sequence[Wish]) -> list[RunHandle[Any]]:
         """Start runs, tell of it, and give their handles."""
-        started, events = self.starter.start(wishes)
-        self.told(events)
+        worker = self.looping
+        if worker is None or self.engine.db.joins_program() or not worker.baton.borrow():
+            started, events = self.starter.start(wishes)
+            self.told(events)
+        else:
+            try:
+                started = self._start_with(worker, wishes)
+            finally:
+                worker.baton.give_back()
         return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
+
+    def _start_with(self, worker: Worker, wishes: Sequence[Wish]) -> list[Started]:
+        # The worker rests: what it would be woken to lease is leased in the start's own transaction.
+        taken: list[Taken] = []
+        started, events = self.starter.start(wishes, lambda tx, tally: taken.append(worker.join(tx, tally)))
+        self.told(events, work=False)
+        for leases in taken:
+            worker.go_on_with(leases)
+        return started
 
     def typed(self, result: StepResult, type: Any) -> StepResult:
         """Return a result with its data structured into *type*."""

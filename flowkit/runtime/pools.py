@@ -25,11 +25,15 @@ class ThreadPool:
     """Threads that are made when they are needed, at most *size*, and stay.
 
     They are daemons: an executor that hangs keeps its slot, but not the program from ending.
+
+    Args:
+        after: called by a thread after each attempt, when it is free for the next one.
     """
 
-    def __init__(self, size: int, run: Callable[[Attempt], None]) -> None:
+    def __init__(self, size: int, run: Callable[[Attempt], None], after: Callable[[], None]) -> None:
         self._size = size
         self._run = run
+        self._after = after
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
@@ -50,6 +54,7 @@ class ThreadPool:
                 return
             self._run(attempt)
             self._idle.release()
+            self._after()
 
     def close(self) -> None:
         """Let the threads end."""

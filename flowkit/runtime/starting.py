@@ -78,8 +78,13 @@ class Starter:
         self._ids = ids
         self._listening = listening
 
-    def start(self, wishes: Sequence[Wish]) -> tuple[list[Started], list[Event]]:
+    def start(
+        self, wishes: Sequence[Wish], lease: Callable[[Session, Tally], None] | None = None
+    ) -> tuple[list[Started], list[Event]]:
         """Start all that is wished for, in one transaction.
+
+        Args:
+            lease: called within it once the runs are stored, to lease steps of theirs or others.
 
         Raises:
             GraphError, LimitExceeded: an entrypoint described no graph that could run.
@@ -93,6 +98,8 @@ class Starter:
             # One that was there when it was looked for may have been pruned since.
             new = [prepared[place] or self._describe(wishes[place]) for place in missing]
             self._engine.starts.add(tx, new, tally)
+            if new and lease is not None:
+                lease(tx, tally)
             for place, (run, _) in zip(missing, new):
                 started[place] = Started(run.id, run.package, run.name, True)
             events = self._engine.history.close(tx, tally)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 
 import attrs
 
-from flowkit.clock import SECOND, Micros
+from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
 from flowkit.model.events import Event
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
 from flowkit.model.step import LeasedStep, Settlement
+from flowkit.runtime.baton import Baton
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
-from flowkit.scheduler.cycle import Cycle, Demand, Turned
+from flowkit.scheduler.cycle import Cycle, Demand, Taken, Turned
+from flowkit.store.database import Session
+from flowkit.store.tally import Tally
 
 PAUSE_AFTER_ERROR = (0.05, 5.0)
 """Seconds to wait after the store refused a cycle: the first time, and at most."""
@@ -73,6 +77,7 @@ class Worker:
         point: Callable[[str], None],
     ) -> None:
         self.crew = crew
+        self.baton = Baton()
         self._cycle = cycle
         self._kinds = kinds
         self._telemetry = telemetry
@@ -81,6 +86,7 @@ class Worker:
         self._point = point
         self._kept: list[Settlement] = []
         self._idle_told = False
+        self._lends = False
         self._pause = 0.0
         self.only: int | None = None
 
@@ -119,6 +125,9 @@ class Worker:
     ) -> None:
         """Work until *stop* says so or *max_cycles* passes are made; *each* is called before every pass."""
         cycles = 0
+        # Who counts passes wants to see each of them made by the loop.
+        self._lends = max_cycles is None
+        self.crew.make_pass = self.make_pass if self._lends else None
         with self._wakeups.worker(self.crew.wake):
             while not stop() and (max_cycles is None or cycles < max_cycles):
                 cycles += 1
@@ -151,8 +160,59 @@ class Worker:
         if wake_at is not None:
             seconds = min(seconds, (wake_at - self._clock.now()) / SECOND)
         if seconds > 0:
-            with self._wakeups.watching():
+            lent = self.baton.resting(self._clock.now() + micros(seconds)) if self._lends else nullcontext()
+            with self._wakeups.watching(), lent:
                 self._clock.wait(self.crew.wake, seconds)
+
+    def make_pass(self) -> bool:
+        """Make a pass in the calling thread, if the loop rests; whoever gets False wakes the loop instead."""
+        if not self.baton.borrow():
+            return False
+        try:
+            self._go_on(self.turn)
+        except BaseException as error:
+            # The thread is a pool's, which must not end by it; the loop raises it.
+            self.crew.crash(error)
+        finally:
+            self.baton.give_back()
+        return True
+
+    def join(self, tx: Session, tally: Tally) -> Taken:
+        """Lease what is next in a transaction of the calling thread, which has borrowed the baton."""
+        self._cycle.listening = tally.listening
+        free = self.crew.free if self.crew.crashed is None else 0
+        return self._cycle.join(tx, Demand(free, self._kinds(), self.only), tally)
+
+    def go_on_with(self, taken: Taken) -> None:
+        """Start the attempts of what ``join`` leased; the transaction is committed."""
+        self._go_on(lambda: self._loaded(taken))
+
+    def _loaded(self, taken: Taken) -> Turned:
+        leased, events = self._cycle.load(taken)
+        turned = Turned(leased=leased, events=events, due_at=taken.due_at, limited=taken.limited)
+        self._tell(turned)
+        if leased:
+            self._point("after_lease")
+        return turned
+
+    def _go_on(self, make: Callable[[], Turned]) -> None:
+        # What goes wrong is the loop's to deal with, as if it had made the pass; Ctrl-C is the calling thread's own.
+        try:
+            turned = make()
+            self.crew.launch(turned.leased)
+        except StoreError:
+            self.crew.wake.set()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.crew.crash(error)
+            elif error is not self.crew.crashed:
+                raise
+        else:
+            due = turned.due_at is not None and turned.due_at < self.baton.rests_until
+            if due or turned.limited:
+                self.crew.wake.set()
+            elif not self.crew.in_flight:
+                self._tell_idle({})
 
     def _tell_idle(self, held: dict[str, Micros]) -> None:
         if self._idle_told or self.crew.in_flight:

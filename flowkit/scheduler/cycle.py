@@ -39,6 +39,23 @@ class Demand:
     skip: Collection[int] = frozenset()
 
 
+@attrs.frozen
+class Taken:
+    """Leases taken in a transaction; once that is committed, what the steps are is read with ``Cycle.load``.
+
+    Attributes:
+        due_at: when the next delayed step comes due, as far as that was looked up.
+        limited: whether a queue of which a step is ready has a rate limit, which may end any moment.
+    """
+
+    held: list[Held]
+    claim: Claim
+    lanes: dict[int, Lane]
+    now: Micros
+    due_at: Micros | None = None
+    limited: bool = False
+
+
 @attrs.define
 class Turned:
     """What a cycle did.
@@ -47,6 +64,7 @@ class Turned:
         verdicts: of each settlement, in order; and the move that it made, if its lease held.
         leased: the steps to attempt now.
         promoted: how many waiting steps became ready.
+        due_at, limited: of what was taken.
     """
 
     verdicts: list[Verdict] = attrs.field(factory=list)
@@ -54,6 +72,8 @@ class Turned:
     leased: list[LeasedStep] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     promoted: int = 0
+    due_at: Micros | None = None
+    limited: bool = False
 
     def add(self, other: Turned) -> None:
         """Count what another transaction of the same pass did."""
@@ -62,6 +82,7 @@ class Turned:
         self.leased += other.leased
         self.events += other.events
         self.promoted += other.promoted
+        self.due_at, self.limited = other.due_at, other.limited
 
 
 class Cycle:
@@ -120,15 +141,26 @@ class Cycle:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
             turned.promoted += self._sweep(tx, tally)
-            held, claim, lanes = self._take(tx, demand, tally)
+            taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
-            now = tally.now
-        if held:
-            # What an attempt reads never changes, so it is read outside the write lock.
-            with engine.read() as tx:
-                turned.leased = engine.leases.load(tx, held, claim, lanes, now)
-            turned.events += [_leased_event(step, now) for step in turned.leased] if self.listening else []
+        turned.leased, events = self.load(taken)
+        turned.events += events
+        turned.due_at, turned.limited = taken.due_at, taken.limited
         return turned
+
+    def join(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
+        """Lease what is next in a transaction that somebody else has begun, and closes."""
+        tally.worker_id = self._worker_id
+        return self._take(tx, demand, tally)
+
+    def load(self, taken: Taken) -> tuple[list[LeasedStep], list[Event]]:
+        """Read what was leased, after the commit; returns the steps and what is to be told of them."""
+        if not taken.held:
+            return [], []
+        # What an attempt reads never changes, so it is read outside the write lock.
+        with self._engine.read() as tx:
+            leased = self._engine.leases.load(tx, taken.held, taken.claim, taken.lanes, taken.now)
+        return leased, [_leased_event(step, taken.now) for step in leased] if self.listening else []
 
     def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
         """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
@@ -165,19 +197,20 @@ class Cycle:
         ended = self._engine.reclaim.expired(tx, tally)
         return self._engine.propagation.spread(tx, ended, tally) if ended else 0
 
-    def _take(self, tx: Session, demand: Demand, tally: Tally) -> tuple[list[Held], Claim, dict[int, Lane]]:
+    def _take(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
         claim = Claim(self._worker_id, self._token(), self._lease)
         if not demand.slots:
-            return [], claim, {}
+            return Taken([], claim, {}, tally.now)
         seen = self._ready(tx, demand, tally.now)
         lines = self._lines(tx, demand, seen)
+        later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
-            return [], claim, {}
+            return Taken([], claim, {}, tally.now, *later)
         held = self._engine.leases.take(tx, [candidate.key for _, candidate in chosen], claim, tally)
         by_id = {lane.id: lane for lane in seen.ready}
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
-        return held, claim, by_id
+        return Taken(held, claim, by_id, tally.now, *later)
 
     def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
         seen = self._engine.lanes.glance(tx, demand.kinds)

@@ -1,0 +1,149 @@
+"""While a worker rests, a thread that would only wake it makes its next pass: a start leases, an outcome is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, Runtime, StepContext, executor
+from flowkit.runtime.upkeep import check_store
+from flowkit.testing import Crash, FakeClock, WorkerCrashed
+from tests.stories.telling import Meeting, echo, eventually, outcomes, register, standing, start, told
+
+OpenInMemory = Callable[..., Runtime]
+
+
+@pytest.fixture
+def open_runtime(flowkit_clock: FakeClock) -> Iterator[OpenInMemory]:
+    """Open a Runtime on memory, where no commit wakes its worker; it must be sound in the end."""
+    with ExitStack() as opened:
+
+        def open_one(*functions: Any, **settings: Any) -> Runtime:
+            runtime = opened.enter_context(Runtime("sqlite://", entry_points=False, clock=flowkit_clock, **settings))
+            register(runtime, *functions)
+            opened.callback(lambda: soundness.append(check_store(runtime).findings))
+            return runtime
+
+        soundness: list[Any] = []
+        yield open_one
+    assert soundness == [()] * len(soundness)
+
+
+@contextmanager
+def at_rest(runtime: Runtime) -> Iterator[None]:
+    """Have the Runtime's worker at rest for as long as nobody wakes it: its clock does not move."""
+    with runtime.workers(poll_interval=3600):
+        eventually(lambda: _rests(runtime))
+        yield
+
+
+def _rests(runtime: Runtime) -> bool:
+    worker = runtime._parts.looping
+    if worker is None or not worker.baton.borrow():
+        return False
+    worker.baton.give_back()
+    return True
+
+
+def test_a_start_leases_its_first_steps_for_a_worker_that_rests(open_runtime: OpenInMemory, meeting: Meeting) -> None:
+    @executor("held")
+    def held(step: StepContext) -> str:
+        meeting.wait()
+        return step.lease.worker_id
+
+    runtime = open_runtime(held)
+    with at_rest(runtime):
+        run = start(runtime, lambda run: run.map("a", held, [None, None]))
+        # No other thread had to run for it.
+        assert standing(runtime, run.id) == {"a[0]": "running", "a[1]": "running"}
+        meeting.let_go()
+        assert run.wait(30).status == "succeeded"
+    leased = [entry for entry in runtime.history(run.id) if entry.name == "step_leased"]
+    assert {entry.worker_id for entry in leased} == {runtime.worker_id}
+
+
+def test_such_a_start_obeys_the_limits_of_queues_and_of_the_worker(
+    open_runtime: OpenInMemory, meeting: Meeting
+) -> None:
+    @executor("held", queue="narrow")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    @executor("free")
+    def free(step: StepContext) -> None:
+        meeting.wait()
+
+    runtime = open_runtime(held, free, queues={"narrow": QueueConfig(max_workers=1)}, max_workers=2)
+    with at_rest(runtime):
+        narrow = start(runtime, lambda run: run.map("a", held, [None, None]))
+        wide = start(runtime, lambda run: run.map("b", free, [None, None]))
+        eventually(lambda: "running" in standing(runtime, wide.id).values())
+        assert standing(runtime, narrow.id) == {"a[0]": "running", "a[1]": "ready"}
+        assert sorted(standing(runtime, wide.id).values()) == ["ready", "running"]
+        meeting.let_go()
+        assert (narrow.wait(30).status, wide.wait(30).status) == ("succeeded", "succeeded")
+
+
+def test_a_chain_goes_on_from_link_to_link_though_nobody_wakes_the_worker(open_runtime: OpenInMemory) -> None:
+    events: list[Event] = []
+    runtime = open_runtime(echo, observers=[events.append])
+
+    def chained(run: RunBuilder) -> Any:
+        return [run.step(f"link{n}", echo, n, after=f"link{n - 1}" if n else None) for n in range(5)][-1]
+
+    with at_rest(runtime):
+        assert start(runtime, chained).result(timeout=30) == 4
+    assert told(events, "step_leased", "step_succeeded") == ["step_leased", "step_succeeded"] * 5
+
+
+def test_a_retry_comes_due_though_another_thread_than_the_workers_settled_it(
+    open_runtime: OpenInMemory, flowkit_clock: FakeClock
+) -> None:
+    @executor("twice", retry=Retry(initial=7))
+    def twice(step: StepContext) -> int:
+        if step.attempt == 1:
+            raise Retryable("busy")
+        return step.attempt
+
+    runtime = open_runtime(twice)
+    with at_rest(runtime):
+        run = start(runtime, lambda run: run.step("a", twice))
+        eventually(lambda: outcomes(runtime, run.id, "a") == [(1, "retried")])
+        # The worker rests for an hour of its clock, unless it was told of the retry.
+        flowkit_clock.advance(7)
+        assert run.result(timeout=30) == 2
+
+
+def test_a_worker_that_crashes_in_the_thread_that_starts_a_run_ends_as_by_a_kill(
+    open_runtime: OpenInMemory, flowkit_clock: FakeClock
+) -> None:
+    runtime = open_runtime(echo)
+    with pytest.raises(WorkerCrashed), at_rest(runtime):
+        Crash(runtime).at("after_lease")
+        run = start(runtime, lambda run: run.step("a", echo, 1))
+        assert standing(runtime, run.id) == {"a": "running"}
+        eventually(lambda: runtime.stats().workers == ())
+    flowkit_clock.advance(31)
+    runtime.drain()
+    flowkit_clock.advance(1)
+    runtime.drain()
+    assert outcomes(runtime, run.id, "a") == [(1, "lost"), (2, "succeeded")]
+
+
+def test_what_a_worker_at_rest_has_no_slot_for_is_leased_when_one_comes_free(
+    open_runtime: OpenInMemory, meeting: Meeting
+) -> None:
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    runtime = open_runtime(held, echo, max_workers=1)
+    with at_rest(runtime):
+        first = start(runtime, lambda run: run.step("a", held))
+        second = start(runtime, lambda run: run.step("b", echo, 1))
+        assert standing(runtime, second.id) == {"b": "ready"}
+        meeting.let_go()
+        assert (first.wait(30).status, second.result(timeout=30)) == ("succeeded", 1)
