@@ -216,7 +216,7 @@ class StoreFull(StoreError):
 
 
 class StoreBusy(StoreError):
-    """Another program kept the store locked for longer than the busy timeout."""
+    """Another program kept the store locked for longer than the busy timeout, or workers are at one to be moved."""
 
 
 class StoreUnavailable(StoreError):

@@ -47,6 +47,9 @@ class Place(Protocol):
     def refuse(self, table: str, when: str) -> list[str]:
         """Return the SQL that makes the database refuse an INSERT with "a planted refusal"."""
 
+    def alter(self, table: str, change: str) -> list[str]:
+        """Return the SQL that makes the database change each row after it was inserted."""
+
     def text(self, column: str) -> str:
         """Return the SQL that reads a column of bytes as text."""
 
@@ -109,6 +112,11 @@ class SQLitePlace:
         """Return the SQL of a trigger."""
         refusal = "BEGIN SELECT RAISE(ABORT, 'a planted refusal'); END"
         return [f"CREATE TRIGGER planted BEFORE INSERT ON {table} WHEN {when} {refusal}"]
+
+    def alter(self, table: str, change: str) -> list[str]:
+        """Return the SQL of a trigger."""
+        update = f"BEGIN UPDATE {table} SET {change} WHERE key = NEW.key; END"
+        return [f"CREATE TRIGGER altered AFTER INSERT ON {table} {update}"]
 
     def text(self, column: str) -> str:
         """Return the SQL that reads bytes as text."""

@@ -79,6 +79,15 @@ class PostgresPlace:
             f"CREATE TRIGGER planted {rows} EXECUTE FUNCTION {SCHEMA}.planted()",
         ]
 
+    def alter(self, table: str, change: str) -> list[str]:
+        """Return the SQL of a trigger and its function."""
+        rows = f"AFTER INSERT ON {SCHEMA}.{table} FOR EACH ROW"
+        update = f"UPDATE {SCHEMA}.{table} SET {change} WHERE key = NEW.key; RETURN NULL;"
+        return [
+            f"CREATE FUNCTION {SCHEMA}.altered() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {update} END $$",
+            f"CREATE TRIGGER altered {rows} EXECUTE FUNCTION {SCHEMA}.altered()",
+        ]
+
     def text(self, column: str) -> str:
         """Return the SQL that reads bytes as text."""
         return f"convert_from({column}, 'UTF8')"

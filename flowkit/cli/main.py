@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "executors": Entry(WORK, _AT + "catalog:executors", "List the kinds of steps that can be run."),
     "check": Entry(STORE, _AT + "check:check", "Find what this code, or the store, is not fit for."),
     "doctor": Entry(STORE, _AT + "doctor:doctor", "Say what keeps work from being done."),
+    "move": Entry(STORE, _AT + "move:move", "Copy a store to another one, unfinished runs included."),
     "prune": Entry(STORE, _AT + "prune:prune", "Remove old runs with all that belongs to them."),
     "init": Entry(PROJECT, _AT + "init:init", "Make a new project with a passing test."),
     "version": Entry(PROJECT, _AT + "version:version", "Print the version of flowkit."),

@@ -46,7 +46,7 @@ class Place:
         settings = self.settings
         url = settings.store_url()
         with telling(url):
-            _refuse_missing(url)
+            refuse_missing(url)
             artifacts = _stores(settings)["artifact_store"]
             with _runtime(url, entry_points=False, artifact_store=artifacts) as runtime:
                 yield runtime
@@ -144,7 +144,12 @@ def _runtime(url: str, **options: Any) -> Runtime:
     return Runtime(url, **options)
 
 
-def _refuse_missing(url: str) -> None:
+def refuse_missing(url: str) -> None:
+    """Refuse a file that is not there, which opening it would make.
+
+    Raises:
+        CommandFailed: there is none.
+    """
     from flowkit.store.stores import store_of
 
     path = getattr(store_of(url), "path", None)
