@@ -50,6 +50,8 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, **_):
     """Let the links that lead out of docs/ on a host of Markdown lead to the site's own pages."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # it would list this page alone
     markdown = EXAMPLE.sub(r"](examples.md#\1)", markdown)
     markdown = EXAMPLES.sub("](examples.md)", markdown)
     for source, target in OUTSIDE.items():

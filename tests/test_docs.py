@@ -50,6 +50,7 @@ def page_module():
     del sys.modules[module.__name__]
 
 
+@pytest.mark.timeout(600)  # a page may start a dozen processes, on a machine that has other things to do
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_does_what_it_says(page, page_module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
