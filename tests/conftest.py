@@ -20,7 +20,8 @@ PLUGIN = "flowkit.testing.plugin"
 KINDS = ("sqlite",)
 
 # An installed flowkit has told pytest of its plugin already, and a plugin cannot be there twice.
-pytest_plugins = [] if any(one.value == PLUGIN for one in entry_points(group="pytest11")) else [PLUGIN]
+own = [] if any(one.value == PLUGIN for one in entry_points(group="pytest11")) else [PLUGIN]
+pytest_plugins = [*own, "pytester"]
 
 
 @pytest.fixture(scope="session")

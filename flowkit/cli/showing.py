@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowkit.cli.output import Output
 from flowkit.cli.plain import Column
 from flowkit.cli.words import count, duration, when
+from flowkit.model.tree import tree
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
@@ -81,26 +82,6 @@ def steps_table(out: Output, steps: Sequence[Step]) -> None:
         for branch, step in tree(steps)
     ]
     out.table(STEPS if any(row[-1] for row in rows) else STEPS[:-1], rows)
-
-
-def tree(steps: Sequence[Step]) -> Iterator[tuple[str, Step]]:
-    """Yield steps, each after the one that emitted it, with the branch that leads to it."""
-    shown = {step.id for step in steps}
-    children: dict[str | None, list[Step]] = {}
-    for step in steps:
-        children.setdefault(step.parent_id if step.parent_id in shown else None, []).append(step)
-    # No recursion: a step may have emitted one that emitted one, a thousand times.
-    waiting = [("", "", step) for step in reversed(children.get(None, []))]
-    while waiting:
-        branch, below, step = waiting.pop()
-        yield branch, step
-        emitted = children.get(step.id, [])
-        last = len(emitted) - 1
-        laid = [
-            (below + ("└─ " if place == last else "├─ "), below + ("   " if place == last else "│  "), child)
-            for place, child in enumerate(emitted)
-        ]
-        waiting += reversed(laid)
 
 
 def note_of(step: Step) -> str:

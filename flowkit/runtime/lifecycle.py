@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flowkit.clock import SECOND, SystemClock
+from flowkit.clock import SystemClock
 from flowkit.errors import ConfigError, InvalidTransition, RunNotFound
 from flowkit.model.run import Run
 from flowkit.runtime.forks import renew_after_fork
@@ -100,10 +100,7 @@ class Lifecycle:
                     continue
                 due, wake_at = inline.look(key)
                 if not due:
-                    poll = parts.settings.poll_interval
-                    left = poll if wake_at is None else (wake_at - parts.clock.now()) / SECOND
-                    if left > 0:
-                        parts.clock.wait(signal, min(left, poll))
+                    parts.wait_out(run_id, signal, wake_at)
 
     def work(
         self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None, run_id: str | None = None

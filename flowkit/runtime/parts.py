@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from flowkit.artifacts import ArtifactStore
-from flowkit.clock import IdSource, micros
+from flowkit.clock import SECOND, IdSource, Micros, micros
 from flowkit.dsl.builder import EmitBuilder
 from flowkit.dsl.kinds import RemoteKind
 from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
@@ -58,6 +58,7 @@ class Parts:
         self.projections = projections
         self.ids = IdSource()
         self.point: Callable[[str], None] = nowhere
+        self.wait_out: Callable[[str, threading.Event, Micros | None], None] = self._wait_out
         self.engine = store.open(settings.clock)
         self.telemetry = Telemetry(settings.observers)
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
@@ -163,6 +164,13 @@ class Parts:
         cycle = Cycle(self.engine, settings.worker_id, micros(settings.lease_duration), self.ids.token)
         kinds = self.registry.kinds
         return Worker(crew, cycle, kinds, self.telemetry, self.wakeups, lambda name: self.point(name))
+
+    def _wait_out(self, run_id: str, signal: threading.Event, wake_at: Micros | None) -> None:
+        # Where nothing of a run is due; tests put something here that does not wait.
+        poll = self.settings.poll_interval
+        left = poll if wake_at is None else (wake_at - self.clock.now()) / SECOND
+        if left > 0:
+            self.clock.wait(signal, min(left, poll))
 
     def stop_run(self, run_id: str) -> None:
         """Tell the executors of a canceled run that run here to stop."""
