@@ -40,7 +40,7 @@ class ExecutorSignatureError(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class DuplicateExecutor(FlowkitError):
-    """Two different functions claim one kind."""
+    """Two different functions claim one ``kind``; ``first`` and ``second`` say where they are."""
 
     kind: str
     first: str
@@ -52,7 +52,7 @@ class DuplicateExecutor(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class DuplicatePackage(FlowkitError):
-    """Two different entrypoints claim one package name."""
+    """Two different entrypoints claim one package ``name``; ``first`` and ``second`` say where they are."""
 
     name: str
     first: str
@@ -64,7 +64,7 @@ class DuplicatePackage(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class PackageNotRegistered(FlowkitError):
-    """No entrypoint is registered here under this name."""
+    """No entrypoint is registered here under this ``name``; ``known`` are those that are; ``hint`` says what to do."""
 
     name: str
     known: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class PackageNotRegistered(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class ExecutorNotRegistered(FlowkitError):
-    """No executor is registered here for this kind of step."""
+    """No executor is registered here for this ``kind`` of step; ``known`` are the kinds that are."""
 
     kind: str
     known: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class LimitExceeded(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class RunConflict(FlowkitError):
-    """A run with this id is there already, with another package or input; nothing was changed."""
+    """A run with this ``run_id`` is there already; ``reason`` says what differs; nothing was changed."""
 
     run_id: str
     reason: str
@@ -113,7 +113,7 @@ class RunConflict(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class RunNotFound(FlowkitError):
-    """No run has this id in the store."""
+    """No run has this ``run_id`` in the store."""
 
     run_id: str
 
@@ -123,7 +123,7 @@ class RunNotFound(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class StepNotFound(FlowkitError):
-    """The run is there, but has no step with this id."""
+    """The run ``run_id`` is there, but has no step ``step_id``; ``known`` are some that it has."""
 
     run_id: str
     step_id: str
@@ -140,7 +140,7 @@ class ResultNotFound(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class InvalidTransition(FlowkitError):
-    """A command does not apply to a run or step in its present status; nothing was changed."""
+    """A command does not apply in the present ``status``, as the ``message`` says; nothing was changed."""
 
     message: str
     status: str | None = None
@@ -151,7 +151,7 @@ class InvalidTransition(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class LeaseLost(FlowkitError):
-    """This attempt no longer owns its step: it was reclaimed, fenced or settled; what it delivers is discarded."""
+    """This attempt owns its step (``run_id``, ``step_id``) no longer; what it still delivers is discarded."""
 
     run_id: str
     step_id: str
@@ -162,7 +162,7 @@ class LeaseLost(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class RunFailed(FlowkitError):
-    """The run ended failed; ``errors`` maps each failed step to its ``StepError``."""
+    """The run ``run_id`` ended failed; ``errors`` maps each failed step to its ``StepError``."""
 
     run_id: str
     errors: Mapping[str, Any]
@@ -176,7 +176,7 @@ class RunFailed(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class RunCanceled(FlowkitError):
-    """The run ended canceled, so it has no result; ``rt.retry_run`` would make it run again."""
+    """The run ``run_id`` ended canceled, so it has no result; ``rt.retry_run`` would make it run again."""
 
     run_id: str
 
@@ -194,7 +194,7 @@ class RuntimeClosed(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class MissingExtra(FlowkitError):
-    """A feature needs an optional dependency that is not installed."""
+    """A ``feature`` needs an ``extra`` that is not installed; ``without`` says what works all the same."""
 
     feature: str
     extra: str
@@ -232,7 +232,13 @@ class DataCorrupted(StoreError):
 
 
 class StepFailure(Exception):
-    """What an executor raises on purpose; see ``Permanent`` and ``Retryable``."""
+    """What an executor raises on purpose; see ``Permanent`` and ``Retryable``.
+
+    Args:
+        code: a short word that programs can test for, not blank; stored with the attempt.
+        message: for people: text, or an exception, which is then the cause; defaults to the code.
+        details: a JSON object, stored with the attempt.
+    """
 
     retryable = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import attrs
 import pytest
 import yaml
 
@@ -103,3 +105,15 @@ def pages_in(nav: object) -> set[str]:
 @pytest.mark.parametrize("name", flowkit.__all__)
 def test_every_public_name_is_in_the_reference(site, name):
     assert any(f'id="flowkit.{name}"' in page.read_text() for page in (site / "api").glob("*.html"))
+
+
+@pytest.mark.parametrize("name", flowkit.__all__)
+def test_every_public_name_says_what_its_parts_are(name):
+    named = getattr(flowkit, name)
+    assert inspect.getdoc(named)
+    for part, member in vars(named).items() if inspect.isclass(named) else ():
+        if not part.startswith("_") and (inspect.isfunction(member) or isinstance(member, (property, classmethod))):
+            assert inspect.getdoc(member), f"{name}.{part}"
+    if inspect.isclass(named) and attrs.has(named):
+        fields = [field.name for field in attrs.fields(named) if not field.inherited and field.name[0] != "_"]
+        assert [one for one in fields if not re.search(rf"\b{one}(: |``)", named.__doc__)] == []

@@ -45,6 +45,10 @@ class StepHandle(Orderable, Generic[R_co]):
     """One declared step, whose executor returns ``R``: bind it as a keyword, wait for it with ``after=`` or ``>>``.
 
     It is no value: what the step returns exists only once the step has run.
+
+    Attributes:
+        id: the step's id in its run.
+        kind: which executor runs it.
     """
 
     _graph: Graph
@@ -67,6 +71,10 @@ class StepGroup(Orderable, Sequence[StepHandle[R_co]]):
     """The steps that one ``map`` declared, in input order; handles are made only for those that are asked for.
 
     A group without steps still stands for something: ``_place`` is the place in the order that it would have had.
+
+    Attributes:
+        id: what its steps' ids begin with.
+        kind: which executor runs them.
     """
 
     _graph: Graph

@@ -32,6 +32,12 @@ class Event:
     Attributes:
         name: what happened.
         at: the engine's time, in microseconds UTC.
+        run_id: the run, where it is about one.
+        step_id: the step, where it is about one.
+        kind: the step's kind.
+        queue: the step's queue, or the one that is at its rate.
+        attempt: the number of the attempt.
+        worker_id: who ran it.
         fields: what else is known about it, such as ``status`` or ``code``.
     """
 
@@ -48,7 +54,17 @@ class Event:
 
 @attrs.frozen
 class HistoryEvent:
-    """One entry of a run's stored history; ``seq`` has no gaps."""
+    """One entry of a run's stored history.
+
+    Attributes:
+        seq: its number in the run, without gaps.
+        at: when, in microseconds UTC.
+        name: what happened.
+        step_id: the step, where it is about one.
+        epoch: the lease of the step that it belongs to.
+        worker_id: who did it, where a worker did.
+        fields: what else is known about it.
+    """
 
     seq: int
     at: Micros

@@ -17,7 +17,15 @@ BACKWARD_TOLERANCE: Micros = 5 * SECOND
 
 @attrs.frozen
 class RateLimit:
-    """At most *rate_per_second* starts a second on average, and *burst* at once."""
+    """At most *rate_per_second* starts a second on average, and *burst* at once.
+
+    Attributes:
+        rate_per_second: 0.001 to 1,000,000.
+        burst: 1 to 1,000,000.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
 
     rate_per_second: float
     burst: int = 1

@@ -25,7 +25,16 @@ TIMEOUT = "timeout"
 
 @attrs.frozen
 class StepError:
-    """Why an attempt failed, as it is stored."""
+    """Why an attempt failed, as it is stored.
+
+    Attributes:
+        code: of the ``Permanent`` or ``Retryable`` that was raised, else one of flowkit's own.
+        message: for people; at most 16 KiB.
+        retryable: whether the policy could allow another attempt.
+        details: the JSON object that the executor raised with it.
+        traceback: Python's, at most 32 KiB; None where no exception was raised.
+        occurred_at: when, in microseconds UTC.
+    """
 
     code: str
     message: str

@@ -39,7 +39,13 @@ class NewArtifact:
 
 @attrs.frozen
 class Progress:
-    """How far a running step says it is."""
+    """How far a running step says it is.
+
+    Attributes:
+        done: how much is done, in units of the step's own.
+        total: how much there is to do, where that is known.
+        message: for people.
+    """
 
     done: float
     total: float | None = None
@@ -48,7 +54,16 @@ class Progress:
 
 @attrs.frozen
 class Record:
-    """A stored record."""
+    """A stored record.
+
+    Attributes:
+        run_id: the run.
+        step_id: the step that made it.
+        collection: the name of the stream that it went to.
+        key: unique for its step and collection.
+        data: a plain JSON value.
+        created_at: when its step was committed, in microseconds UTC.
+    """
 
     run_id: str
     step_id: str
@@ -66,8 +81,10 @@ class ArtifactRef:
         id: unique in its run; ``sha256-<hex>`` for a stored one.
         name: what the step called it.
         kind: ``inline-artifact``, ``external-artifact-ref``, or what the step said.
+        content_type: a media type such as ``text/csv``, where the step gave one.
         size: in bytes.
         sha256: hex digest of the bytes.
+        metadata: the JSON value that the step gave with it.
     """
 
     id: str
@@ -81,7 +98,14 @@ class ArtifactRef:
 
 @attrs.frozen
 class Artifact(ArtifactRef):
-    """A stored artifact of a run; ``body`` is None when the bytes lie in the artifact store."""
+    """A stored artifact of a run: a reference, and for an inline one the bytes.
+
+    Attributes:
+        run_id: the run.
+        step_id: the step that made it.
+        body: the bytes; None when they lie in the artifact store.
+        created_at: when its step was committed, in microseconds UTC.
+    """
 
     run_id: str = ""
     step_id: str = ""

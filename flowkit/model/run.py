@@ -15,7 +15,14 @@ T = TypeVar("T")
 
 @attrs.frozen
 class StepCounts:
-    """The run's counters: what decides its status without looking at its steps."""
+    """The run's counters: what decides its status without looking at its steps.
+
+    Attributes:
+        total: the steps there are, emitted ones included.
+        open: those that are pending, ready or running.
+        failed: those that failed without ``allow_failure``.
+        canceled_by_run: those that were canceled because the run was.
+    """
 
     total: int = 0
     open: int = 0
@@ -25,7 +32,22 @@ class StepCounts:
 
 @attrs.frozen
 class Run:
-    """A run as it is stored. Times are integer microseconds UTC."""
+    """A run as it is stored. Times are integer microseconds UTC.
+
+    Attributes:
+        id: unique in the store.
+        package: the name of what was started.
+        status: where it is.
+        name: what people call it, if anything.
+        metadata: the JSON object that entrypoint and caller gave.
+        created_at: when it was stored.
+        started_at: when a step of it was first leased; None before.
+        ended_at: when its last step ended; None before, and again after an operator's retry.
+        updated_at: when it last changed.
+        generation: how often an operator retried it.
+        steps: how many steps it has, and how they are.
+        input: the stored input as JSON text; None where the package takes none.
+    """
 
     id: str
     package: str
@@ -57,7 +79,12 @@ def derive_status(counts: StepCounts, *, canceling: bool) -> RunStatus:
 
 @attrs.frozen
 class Page(Generic[T]):
-    """One page of a listing; iterate it, and pass ``cursor`` to the next call until it is None."""
+    """One page of a listing; iterate it, and pass ``cursor`` to the next call until it is None.
+
+    Attributes:
+        items: what is on the page, in order.
+        cursor: where the next page begins; None on the last one.
+    """
 
     items: tuple[T, ...]
     cursor: str | None = None

@@ -17,7 +17,10 @@ class QueueInfo:
     """A queue at one instant.
 
     Attributes:
-        max_workers, rate_limit: its stored limits, None where there is none.
+        name: the queue.
+        paused: whether it is.
+        max_workers: its stored limit of what runs at once; None where there is none.
+        rate_limit: its stored limit of starts; None where there is none.
         tokens: how many steps may start now before the rate limit holds them up; None without one.
         ready: steps that may be leased now.
         delayed: ready steps that are due later.
@@ -41,7 +44,9 @@ class Stats:
     """A store at one instant.
 
     Attributes:
-        runs, steps: how many there are in each status, zeros included.
+        at: the instant, in microseconds UTC.
+        runs: how many there are in each status, zeros included.
+        steps: how many there are in each status, zeros included.
         oldest_ready_age: how long the step that waits longest might have been leased, in microseconds; None if none is
             ready now.
         workers: every worker that announced itself and did not leave; some may have died since.

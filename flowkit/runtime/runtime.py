@@ -42,7 +42,8 @@ class Runtime(Reads, Operators):
         store: a store object, or a URL such as ``"sqlite:///var/app.db"``.
         modules: modules, or their names, whose marked functions are registered, submodules included.
         entry_points: register what installed distributions announce under ``flowkit.modules`` too.
-        artifact_store, projection_store: where ``step.store_artifact`` and ``step.projection`` write.
+        artifact_store: where ``step.store_artifact`` writes.
+        projection_store: where ``step.projection`` writes.
         worker_id: defaults to ``{host}-{pid}-{6 hex}``.
         max_workers: attempts in flight, sync and async together; defaults to ``min(32, cpus + 4)``.
         poll_interval: seconds between looks at the store when nothing wakes a worker or waiter.

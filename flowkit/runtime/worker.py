@@ -35,7 +35,10 @@ class CycleResult:
 
     Attributes:
         refreshed: waiting steps that became ready.
-        succeeded, retried, failed, canceled: attempts by how they were settled.
+        succeeded: attempts whose step succeeded.
+        retried: attempts that failed, whose step is attempted again later.
+        failed: attempts whose step failed for good.
+        canceled: attempts of runs that were canceled meanwhile.
     """
 
     refreshed: int = 0

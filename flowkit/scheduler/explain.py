@@ -41,6 +41,9 @@ class Explanation:
     """Why a step is not running now. Times are integer microseconds UTC.
 
     Attributes:
+        run_id: the run.
+        step_id: the step.
+        status: where it is.
         reason: a short code. ``could_run`` and ``behind``: nothing holds the step but the workers' free slots, which
             the store does not know; behind, others of its queue come first.
         text: the same in one sentence, for people.
