@@ -72,6 +72,11 @@ class AsyncRunHandle(Generic[R_co]):
 
     async def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended and return it; see ``RunHandle.wait``."""
+        await self._ended(timeout)
+        run: Run = await _in_thread(self._runtime._parts.waiting.get_run, self.id)
+        return run
+
+    async def _ended(self, timeout: float | None) -> RunStatus:
         parts = self._runtime._parts
         watch = parts.waiting.watch(self.id, timeout)
         signal = _Signal(asyncio.get_running_loop())
@@ -79,16 +84,16 @@ class AsyncRunHandle(Generic[R_co]):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                run: Run | None = await _in_thread(watch.look)
-                if run is not None:
-                    return run
+                status: RunStatus | None = await _in_thread(watch.look)
+                if status is not None:
+                    return status
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(signal.arrived.wait(), watch.left)
 
     async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
         """Wait for the run's end and return its output; see ``RunHandle.result``."""
-        run = await self.wait(timeout)
-        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, run, step_id, type)
+        status = await self._ended(timeout)
+        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, self.id, status, step_id, type)
         return value
 
     async def status(self) -> RunStatus:

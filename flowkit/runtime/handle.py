@@ -16,10 +16,10 @@ R_co = TypeVar("R_co", covariant=True)
 class Waits(Protocol):
     """What a handle asks of its Runtime."""
 
-    def wait_for(self, run_id: str, timeout: float | None) -> Run:
-        """Block until the run has ended."""
+    def wait_for(self, run_id: str, timeout: float | None) -> RunStatus:
+        """Block until the run has ended and return how."""
 
-    def output_of(self, run: Run, step_id: str | None, type: Any) -> Any:
+    def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that has ended, or one step's result."""
 
     def get_run(self, run_id: str) -> Run:
@@ -54,7 +54,8 @@ class RunHandle(Generic[R_co]):
             InvalidTransition: the run was started in a transaction of this thread that is not committed yet.
             RunNotFound: that transaction was rolled back, or the run was pruned.
         """
-        return self._waits.wait_for(self.id, timeout)
+        self._waits.wait_for(self.id, timeout)
+        return self._waits.get_run(self.id)
 
     def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
         """Wait for the run's end and return its output, or the result of one step.
@@ -71,8 +72,8 @@ class RunHandle(Generic[R_co]):
             StepNotFound: the output was named by id, and no such step came to be.
             WaitTimeout: the time is over; the run goes on.
         """
-        run = self._waits.wait_for(self.id, timeout)
-        value: R_co = self._waits.output_of(run, step_id, type)
+        status = self._waits.wait_for(self.id, timeout)
+        value: R_co = self._waits.output_of(self.id, status, step_id, type)
         return value
 
     def status(self) -> RunStatus:

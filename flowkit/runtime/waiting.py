@@ -45,19 +45,19 @@ class Watch:
         self._warned = False
         self.left = poll
 
-    def look(self) -> Run | None:
-        """Return the run if it has ended.
+    def look(self) -> RunStatus | None:
+        """Return how the run ended, if it has.
 
         Raises:
             WaitTimeout: the time is over.
             RunNotFound, InvalidTransition: it is not there, or not committed.
         """
-        run = self._waiting.committed(self._run_id, inside=self._inside)
-        if run.is_ended:
-            return run
+        status = self._waiting.standing(self._run_id, inside=self._inside)
+        if status.is_ended:
+            return status
         waited, timeout = self._waiting.clock.monotonic() - self._started, self._timeout
         if timeout is not None and waited >= timeout:
-            raise WaitTimeout(f"run {self._run_id!r} is {run.status.value} after {timeout:g} s; it goes on")
+            raise WaitTimeout(f"run {self._run_id!r} is {status.value} after {timeout:g} s; it goes on")
         if waited >= WARN_AFTER and not self._warned:
             self._warned = True
             self._waiting.warn_unserved(self._run_id)
@@ -102,16 +102,16 @@ class Waiting:
             raise RunNotFound(run_id)
         return run
 
-    def committed(self, run_id: str, *, inside: bool) -> Run:
-        """Return the run as others see it; *inside*: a transaction is open that may have started it."""
+    def standing(self, run_id: str, *, inside: bool) -> RunStatus:
+        """Return where the run is as others see it; *inside*: a transaction is open that may have started it."""
         with self._engine.db.outside() as tx:
-            run = self._engine.views.run(tx, run_id)
+            run = self._engine.runs.find(tx, run_id)
         if run is None and inside:
             message = f"run {run_id!r} is not committed yet: wait for it after the transaction that started it"
             raise InvalidTransition(message, None)
         if run is None:
             raise RunNotFound(run_id)
-        return run
+        return run.status
 
     def watch(self, run_id: str, timeout: float | None) -> Watch:
         """Begin to wait.
@@ -121,15 +121,15 @@ class Waiting:
         """
         return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, self._engine.db.joins_program())
 
-    def wait_for(self, run_id: str, timeout: float | None) -> Run:
-        """Block until the run has ended; woken by events, and by polling as the net."""
+    def wait_for(self, run_id: str, timeout: float | None) -> RunStatus:
+        """Block until the run has ended and return how; woken by events, and by polling as the net."""
         watch = self.watch(run_id, timeout)
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
-                run = watch.look()
-                if run is not None:
-                    return run
+                status = watch.look()
+                if status is not None:
+                    return status
                 self.clock.wait(signal, watch.left)
 
     def warn_unserved(self, run_id: str) -> None:
@@ -142,25 +142,25 @@ class Waiting:
             hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)
 
-    def output_of(self, run: Run, step_id: str | None, type: Any) -> Any:
-        """Return the output of a run that has ended, or one step's result, as the annotation says."""
-        if run.status is RunStatus.FAILED:
-            with self._engine.read() as tx:
-                raise RunFailed(run.id, self._engine.views.failed_steps(tx, run.id))
-        if run.status is RunStatus.CANCELED:
-            raise RunCanceled(run.id)
+    def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
+        """Return the output of a run that ended like this, or one step's result, as the annotation says."""
+        views = self._engine.views
+        if status is RunStatus.CANCELED:
+            raise RunCanceled(run_id)
         with self._engine.read() as tx:
-            output = (False, [step_id]) if step_id is not None else self._engine.views.output_steps(tx, run.id)
+            if status is RunStatus.FAILED:
+                raise RunFailed(run_id, views.failed_steps(tx, run_id))
+            output = (False, [step_id]) if step_id is not None else views.output_steps(tx, run_id)
             if output is None:
                 raise ResultNotFound(
-                    f"run {run.id!r} names no output: return a handle from the entrypoint of {run.package!r}, "
+                    f"run {run_id!r} names no output: return a handle from the entrypoint of its package, "
                     "set run.output, or name a step: handle.result('step id')"
                 )
             many, step_ids = output
-            found = self._engine.views.values(tx, run.id, step_ids)
+            found = views.values(tx, run_id, step_ids)
             for missing in (one for one in step_ids if one not in found):
                 # Asked for by name, it is refused with the nearest one that is there.
-                self._engine.views.step(tx, run.id, missing)
+                views.step(tx, run_id, missing)
         values = [self._value(one, found[one], type) for one in step_ids]
         return values if many else values[0]
 
