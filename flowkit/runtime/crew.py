@@ -133,6 +133,11 @@ class Crew:
             self._leave(attempt)
 
     def _run(self, attempt: Attempt, *, interrupts: bool = False, hands_over: bool = False) -> None:
+        if attempt.settled:
+            # It was given back before a thread was free for it.
+            attempt.ended = True
+            self._leave(attempt)
+            return
         self.begin(attempt)
         outcome = run_attempt(attempt, self._services, interrupts=interrupts)
         attempt.is_handed_over = hands_over
@@ -144,7 +149,7 @@ class Crew:
     def _hand_over(self) -> None:
         # While others are in flight the loop is woken, for their outcomes may share its commit.
         alone = len(self._inbox) >= len(self._flying)
-        if not (alone and self.make_pass is not None and self.make_pass()):
+        if not (alone and self.make_pass is not None and self.make_pass()) and not self.wake.is_set():
             self.wake.set()
 
     async def _run_async(self, attempt: Attempt) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Protocol
@@ -24,6 +25,10 @@ class Pool(Protocol):
 class ThreadPool:
     """Threads that are made when they are needed, at most *size*, and stay.
 
+    A batch wakes one of them, and each that takes an attempt while others wait wakes the next before it runs its own.
+    Executors that wait thus run side by side, and executors that are over at once are run by few threads, which do
+    not have to take turns at the interpreter for each.
+
     They are daemons: an executor that hangs keeps its slot, but not the program from ending.
 
     Args:
@@ -34,32 +39,55 @@ class ThreadPool:
         self._size = size
         self._run = run
         self._after = after
-        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._waiting: deque[Attempt] = deque()
+        self._ended: deque[None] = deque()
+        self._open = 0
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._called = False
         self._threads = 0
+        self._here = threading.local()
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """Start attempts."""
-        for attempt in attempts:
-            self._queue.put(attempt)
-            if not self._idle.acquire(blocking=False) and self._threads < self._size:
-                self._threads += 1
-                name = f"flowkit-thread-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+        """Start attempts; one thread at a time does."""
+        self._open += len(attempts)
+        while self._ended:
+            self._ended.pop()
+            self._open -= 1
+        self._waiting.extend(attempts)
+        while self._threads < min(self._size, self._open):
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"flowkit-thread-{self._threads}", daemon=True).start()
+        # A thread of the pool that has made a pass takes the first one itself.
+        if len(self._waiting) > getattr(self._here, "is_free", 0):
+            self._call()
+
+    def _call(self) -> None:
+        # A call that nobody has heard yet is enough: whoever hears it takes all that waits by then, or calls again.
+        if not self._called:
+            self._called = True
+            self._calls.put(True)
 
     def _work(self) -> None:
-        while True:
-            attempt = self._queue.get()
-            if attempt is None:
-                return
-            self._run(attempt)
-            self._idle.release()
-            self._after()
+        while self._calls.get():
+            self._called = False
+            while self._waiting:
+                try:
+                    attempt = self._waiting.popleft()
+                except IndexError:
+                    break
+                if self._waiting:
+                    self._call()
+                self._run(attempt)
+                self._ended.append(None)
+                self._here.is_free = 1
+                self._after()
+                self._here.is_free = 0
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let the threads end; what waits for one is not run any more."""
+        self._waiting.clear()
         for _ in range(self._threads):
-            self._queue.put(None)
+            self._calls.put(False)
 
 
 class LoopPool:
