@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ class Lifecycle:
         renew_after_fork(self)
 
     def _begin(self) -> None:
-        self._stopping = threading.Event()
+        self._stopping = False
         self._grace = GRACE
         self._working = threading.Lock()
         self._worker: Worker | None = None
@@ -123,7 +124,7 @@ class Lifecycle:
             self._work(poll_interval, max_cycles, stop, run_id)
         finally:
             # What was told meant this loop, also where it was told just before the loop began; it means no later one.
-            self._stopping.clear()
+            self._stopping = False
             self._grace = GRACE
             self._working.release()
 
@@ -139,7 +140,7 @@ class Lifecycle:
         self._driver = threading.current_thread()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
         try:
-            is_told = lambda: self._stopping.is_set() or (stop is not None and stop.is_set())  # noqa: E731
+            is_told = lambda: self._stopping or (stop is not None and stop.is_set())  # noqa: E731
             worker.loop(is_told, poll_interval, max_cycles, announcement.refresh if announcement else lambda: None)
             worker.finish(lambda: self._grace)
         except KeyboardInterrupt:
@@ -164,10 +165,10 @@ class Lifecycle:
     def shutdown(self, grace: float) -> None:
         """Tell the running workers to stop; where none run, those that are about to begin."""
         self._grace = grace
-        self._stopping.set()
+        self._stopping = True
         worker = self._worker
         if worker is not None:
-            worker.crew.wake.set()
+            _set(worker.crew.wake)
 
     def close(self) -> None:
         """Stop the workers, if they run, and wait until they have.
@@ -220,7 +221,16 @@ class Lifecycle:
             self.shutdown(0.0 if is_over else self._grace)
             thread.join(timeout=0.05)
         if not self._working.locked():
-            self._stopping.clear()
+            self._stopping = False
+
+
+def _set(signal: threading.Event) -> None:
+    # The main thread may be in a signal handler that interrupted itself while it held the lock of this very event:
+    # there only another thread can wait for that lock.
+    if threading.current_thread() is threading.main_thread():
+        _thread.start_new_thread(signal.set, ())
+    else:
+        signal.set()
 
 
 def _runs_event_loop() -> bool:

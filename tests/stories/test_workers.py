@@ -269,3 +269,23 @@ def test_a_block_that_raised_does_not_wait_for_a_clock_that_nobody_moves(
         raise ZeroDivisionError
     assert outcomes(flowkit_runtime, run.id, "a") == [(1, "released")]
     meeting.let_go()
+
+
+def test_a_signal_handler_may_stop_the_workers_whatever_it_interrupts(
+    flowkit_runtime: Runtime, meeting: Meeting
+) -> None:
+    """It interrupts the main thread, here while that holds the lock of the event on which the workers wait."""
+
+    @executor("slow")
+    def slow() -> None:
+        meeting.wait()
+
+    start(flowkit_runtime, lambda run: run.step("a", slow), slow)
+    worker = in_background(flowkit_runtime.start_workers)
+    meeting.expect()
+    (crew,) = flowkit_runtime._parts.crews
+    with crew.wake._cond:  # type: ignore[attr-defined]
+        flowkit_runtime.shutdown(grace=0)
+    worker.join(30)
+    assert not worker.is_alive()
+    meeting.let_go()
