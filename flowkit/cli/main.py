@@ -20,6 +20,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry(RUNS, _AT + "run:run", "Start a run of a package."),
     "runs": Entry(RUNS, _AT + "runs:runs", "List runs, the newest first."),
     "show": Entry(RUNS, _AT + "show:show", "Show a run: its steps as a tree, and why some of them failed."),
+    "watch": Entry(RUNS, _AT + "watch:watch", "Watch a run until it has ended."),
     "explain": Entry(RUNS, _AT + "explain:explain", "Say why a step is not running now."),
     "result": Entry(RUNS, _AT + "result:result", "Print a run's output as JSON, or the result of one of its steps."),
     "records": Entry(RUNS, _AT + "records:records", "List the records of a collection, in the order they were stored."),

@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TextIO
 
 import attrs
 import click
@@ -23,6 +24,9 @@ COLORS = {
     "ready": "blue",
     "pending": "bright_black",
     "paused": "yellow",
+    "retried": "yellow",
+    "lost": "yellow",
+    "released": "yellow",
 }
 """The colour of a cell that is one of these words."""
 
@@ -32,14 +36,29 @@ ANY_LENGTH = 10_000
 
 @attrs.frozen
 class Output:
-    """What one command prints: results on stdout, notes for people on stderr."""
+    """What one command prints: results on stdout, notes for people on stderr.
+
+    Attributes:
+        is_aside: all of it is for people, and goes to stderr.
+    """
 
     is_json: bool = False
+    is_aside: bool = False
+
+    @property
+    def stream(self) -> TextIO:
+        """Where it is printed."""
+        return sys.stderr if self.is_aside else sys.stdout
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person looks at it, in a terminal that can do more than print lines."""
-        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        return self.stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is printed may be drawn over: a person looks at it, and rich is there to draw."""
+        return self.is_terminal and find_spec("rich") is not None
 
     @property
     def has_color(self) -> bool:
@@ -60,6 +79,11 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a line as it is."""
         self._print(text)
+
+    def happening(self, line: str, word: str) -> None:
+        """Print a line in the colour of a word of it."""
+        color = COLORS.get(word) if self.has_color else None
+        self._print(click.style(line, fg=color) if color else line)
 
     def text(self, text: str, indent: str = "") -> None:
         """Print a text, its lines broken where they are too long."""
@@ -86,9 +110,9 @@ class Output:
         return click.style(padded, fg=color) if color else no_paint(text, padded)
 
     def _print(self, text: str) -> None:
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
             text = text.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
-        click.echo(text)
+        click.echo(text, err=self.is_aside)

@@ -8,11 +8,23 @@ SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
+def now() -> int:
+    """Return the present instant in microseconds UTC."""
+    from flowkit.clock import SystemClock
+
+    return SystemClock().now()
+
+
 def when(micros: int | None) -> str:
     """Write an instant, in UTC to the second; nothing for none."""
     if micros is None:
         return ""
     return f"{_EPOCH + timedelta(microseconds=micros):%Y-%m-%d %H:%M:%S}"
+
+
+def clock_time(micros: int) -> str:
+    """Write the time of day of an instant, in UTC to the second."""
+    return f"{_EPOCH + timedelta(microseconds=micros):%H:%M:%S}"
 
 
 def duration(micros: int | None) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from flowkit.clock import SECOND, Micros
+from flowkit.model.events import HistoryEvent
 from flowkit.model.outcome import StepError
 from flowkit.model.outputs import ArtifactRef, Record
 from flowkit.model.run import Run
@@ -95,6 +96,19 @@ def attempt_shape(attempt: Attempt) -> Shape:
         "started_at": instant(attempt.started_at),
         "ended_at": instant(attempt.ended_at),
         "error": error_shape(attempt.error),
+    }
+
+
+def event_shape(event: HistoryEvent) -> Shape:
+    """Shape an event of a run's history."""
+    return {
+        "seq": event.seq,
+        "at": instant(event.at),
+        "event": event.name,
+        "step": event.step_id,
+        "worker": event.worker_id,
+        "epoch": event.epoch,
+        "fields": {name: value for name, value in event.fields.items() if name != "ready"},
     }
 
 

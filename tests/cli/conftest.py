@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +73,28 @@ def order(run: RunBuilder, input: Order) -> StepHandle[dict[str, object]]:
     return run.step("ship", ship, receipt=receipt, parcels=parcels)
 '''
 
+SLOW = '''\
+"""Steps that take as long as the test wants: until there is a file named go."""
+
+import time
+from pathlib import Path
+
+from flowkit import RunBuilder, StepContext, executor, package
+
+
+@executor("slow/hold", queue="slow")
+def hold(step: StepContext, number: int) -> int:
+    while not Path("go").exists():
+        step.raise_if_canceled()
+        time.sleep(0.02)
+    return number
+
+
+@package("slow")
+def slow(run: RunBuilder, count: int = 1) -> None:
+    run.map("hold", hold, range(count))
+'''
+
 
 @attrs.frozen
 class Ended:
@@ -120,6 +144,22 @@ class Shell:
             finally:
                 process.kill()
 
+    def in_terminal(self, *arguments: str, **environment: str) -> Ended:
+        """Run ``flowkit`` in a terminal of its own and return how it ended; stdout and stderr are one there."""
+        ours, theirs = pty.openpty()
+        with open(ours, "rb", buffering=0) as screen:
+            process = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.directory,
+                env=self.variables(**{"TERM": "xterm", **environment}),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+            )
+            os.close(theirs)
+            seen = b"".join(iter(lambda: _read(screen), b""))
+            return Ended(process.wait(SECONDS), seen.decode(), "")
+
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a process."""
         return [sys.executable, "-m", "flowkit", *arguments]
@@ -140,6 +180,22 @@ class Shell:
         return path
 
 
+def _read(screen: Any) -> bytes:
+    try:
+        found: bytes = screen.read(65536)
+        return found
+    except OSError:  # so a terminal ends on Linux, once nobody writes to it any more
+        return b""
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened, however slow the machine is."""
+    until = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def empty(tmp_path: Path) -> Shell:
     """A shell in an empty directory."""
@@ -152,6 +208,22 @@ def shell(empty: Shell) -> Shell:
     empty.write("demo.py", DEMO)
     empty.write("pyproject.toml", f'[tool.flowkit]\nstore = "{STORE}"\nmodules = ["demo"]\n')
     return empty
+
+
+@pytest.fixture
+def slow(empty: Shell) -> Shell:
+    """A shell in a project whose steps take as long as the test wants; its store is there."""
+    empty.write("slow.py", SLOW)
+    empty.write("pyproject.toml", f'[tool.flowkit]\nstore = "{STORE}"\nmodules = ["slow"]\n')
+    Runtime(f"sqlite:///{empty.directory / 'var' / 'app.db'}", entry_points=False).close()
+    return empty
+
+
+@pytest.fixture
+def looking(slow: Shell) -> Iterator[Runtime]:
+    """The store of the slow project, opened in the test itself to look on."""
+    with Runtime(f"sqlite:///{slow.directory / 'var' / 'app.db'}", entry_points=False) as runtime:
+        yield runtime
 
 
 @pytest.fixture

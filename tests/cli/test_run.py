@@ -56,7 +56,8 @@ def test_a_worker_executes_what_was_started_and_stops_when_told(shell: Shell, nu
             assert process.poll() is None
         process.send_signal(number)
         _, told = process.communicate(timeout=30)
-    assert (process.returncode, told) == (code, "the worker has stopped\n")
+    stopping = "stopping: what runs has 5 seconds to end; once more stops it at once\n"
+    assert (process.returncode, told) == (code, f"{stopping}the worker has stopped\n")
 
 
 def test_a_worker_without_executors_is_refused(empty: Shell) -> None:

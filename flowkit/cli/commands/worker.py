@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +12,11 @@ from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration
 from flowkit.cli.place import Place
+from flowkit.cli.signals import INTERRUPTED, heeding
 from flowkit.cli.words import count
 
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
-
-INTERRUPTED = 130
 
 
 @click.command()
@@ -48,18 +45,14 @@ def worker(place: Place, concurrency: int | None, grace: float) -> int:
 
 def _work(runtime: Runtime, grace: float) -> int | None:
     """Work until a signal says to stop; returns which."""
-    stop, heard = threading.Event(), list[int]()
+    heard: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def told(number: int, times: int) -> None:
         heard.append(number)
-        runtime.shutdown(grace if len(heard) == 1 else 0.0)
-        # A signal may come before the loop has begun, which forgets what shutdown was told before.
-        stop.set()
+        if times == 1:
+            Output().note(f"stopping: what runs has {grace:g} seconds to end; once more stops it at once")
+        runtime.shutdown(grace if times == 1 else 0.0)
 
-    before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        runtime.start_workers(stop=stop)
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+    with heeding(told):
+        runtime.start_workers()
     return heard[0] if heard else None

@@ -1,0 +1,57 @@
+"""``flowkit worker`` stops when it is told to, and what it had goes to the next one at once."""
+
+from __future__ import annotations
+
+from flowkit import Runtime
+from flowkit.clock import SECOND
+from tests.cli.conftest import Shell, eventually
+
+STEPS = 50
+LEASE = 30
+
+
+def on(looking: Runtime, worker: str) -> int:
+    return sum(step.worker_id == worker for step in looking.steps("one", status="running"))
+
+
+def worker_ids(looking: Runtime) -> set[str]:
+    return {worker.id.partition("/")[0] for worker in looking.stats().workers}
+
+
+def test_sigterm_during_long_steps_hands_them_to_the_next_worker(slow: Shell, looking: Runtime) -> None:
+    """From the store itself: every step was released, none was lost, and none waited for its lease to run out."""
+    slow("run", "slow", "--input", str(STEPS), "--run-id", "one")
+    with slow.background("worker", "--concurrency", str(STEPS), "--grace", "1s") as first:
+        eventually(lambda: len(worker_ids(looking)) == 1)
+        (before,) = worker_ids(looking)
+        eventually(lambda: on(looking, before) == STEPS)
+        with slow.background("worker", "--concurrency", str(STEPS)) as second:
+            eventually(lambda: len(worker_ids(looking)) == 2)
+            (after,) = worker_ids(looking) - {before}
+            first.terminate()
+            assert first.wait(60) == 0
+            eventually(lambda: on(looking, after) == STEPS)
+            slow.write("go", "")
+            eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]
+            second.terminate()
+            assert second.wait(60) == 0
+    for step in looking.steps("one"):
+        released, done = looking.attempts("one", step.id)
+        assert [released.outcome, done.outcome] == ["released", "succeeded"]
+        assert [released.worker_id, done.worker_id] == [before, after]
+        assert [released.attempt, done.attempt] == [1, 1]
+        assert released.ended_at is not None
+        assert done.started_at - released.started_at < LEASE * SECOND
+
+
+def test_a_second_signal_does_not_wait_for_the_grace(slow: Shell, looking: Runtime) -> None:
+    slow("run", "slow", "--run-id", "one")
+    with slow.background("worker", "--grace", "1h") as worker:
+        eventually(lambda: bool(looking.steps("one", status="running").items))
+        worker.terminate()
+        assert worker.stderr is not None
+        while "once more stops it at once" not in worker.stderr.readline():
+            pass
+        worker.terminate()
+        assert worker.wait(60) == 0
+    assert [attempt.outcome for attempt in looking.attempts("one", "hold[0]")] == ["released"]
