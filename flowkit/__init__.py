@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
     from flowkit.runtime.worker import CycleResult
     from flowkit.scheduler.explain import Explanation
+    from flowkit.store.postgres_store import PostgresStore
     from flowkit.store.stores import SQLiteStore
 
 __version__ = "0.1.0"
@@ -90,6 +91,7 @@ __all__ = [
     "PackageNotRegistered",
     "Page",
     "Permanent",
+    "PostgresStore",
     "Progress",
     "Projection",
     "QueueConfig",
@@ -164,6 +166,7 @@ _HOMES = {
     "flowkit.runtime.runtime": "Runtime",
     "flowkit.runtime.worker": "CycleResult",
     "flowkit.scheduler.explain": "Explanation",
+    "flowkit.store.postgres_store": "PostgresStore",
     "flowkit.store.stores": "SQLiteStore",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -61,3 +61,27 @@ class IdSource:
         value = value & ~(0x3 << 62) | 0x2 << 62
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class FollowingClock(SystemClock):
+    """Another machine's clock: what it told last, and how much time has passed here since, on a clock that never steps.
+
+    It is behind that machine by the time its answer was under way, and never ahead.
+    """
+
+    def __init__(self) -> None:
+        self._told = (super().now(), self.monotonic())
+
+    def now(self) -> Micros:
+        """Return what the other clock shows now."""
+        told, at = self._told
+        return told + round((self.monotonic() - at) * SECOND)
+
+    def tell(self, now: Micros) -> None:
+        """Take over what the other machine said just now."""
+        self._told = (now, self.monotonic())
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was told the time."""
+        return self.monotonic() - self._told[1]

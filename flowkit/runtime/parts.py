@@ -52,7 +52,6 @@ class Parts:
         projections: ProjectionStore | None,
     ) -> None:
         self.settings = settings
-        self.clock = settings.clock
         self.codec = codec
         self.artifacts = artifacts
         self.projections = projections
@@ -60,6 +59,8 @@ class Parts:
         self.point: Callable[[str], None] = nowhere
         self.wait_out: Callable[[str, threading.Event, Micros | None], None] = self._wait_out
         self.engine = store.open(settings.clock)
+        # A store that workers of many hosts share may go by its server's time.
+        self.clock = self.engine.db.clock
         self.telemetry = Telemetry(settings.observers)
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
         self.wakeups = Wakeups(store.wal)

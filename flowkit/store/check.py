@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -78,7 +77,7 @@ def check(
     """
     found = _Found()
     for window in windows(tx):
-        with _one_moment(tx):
+        with tx.moment():
             for invariant in INVARIANTS:
                 if invariant.name not in PAST:
                     found.rows(invariant, *invariant.broken(tx, window))
@@ -89,23 +88,11 @@ def check(
             found.rows(invariant, *invariant.broken(tx))
     found.problems(payloads(tx))
     if limits:
-        with _one_moment(tx):
+        with tx.moment():
             found.problems(limits_kept(tx, limits))
     if artifact_store is not None:
         found.problems(files(tx, artifact_store))
     return found.findings()
-
-
-@contextmanager
-def _one_moment(tx: Session) -> Iterator[None]:
-    if tx.writes:
-        yield
-        return
-    tx.script("BEGIN")
-    try:
-        yield
-    finally:
-        tx.script("COMMIT")
 
 
 @attrs.define

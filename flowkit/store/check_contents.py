@@ -14,7 +14,8 @@ from flowkit.store.database import Row, Session
 _PAGE = 16
 """How many bodies are in memory at once; each may have 8 MiB."""
 
-_NAMED = """COALESCE((SELECT r.id || '/' || s.id FROM steps s JOIN runs r ON r.key = s.run WHERE s.key = step), step)"""
+_NAMED = """COALESCE((SELECT r.id || '/' || s.id FROM steps s JOIN runs r ON r.key = s.run WHERE s.key = step),
+CAST(step AS TEXT))"""
 _BODIES = {
     "input of run": "SELECT key, id, body, input_sha256 FROM runs JOIN run_inputs ON run = key WHERE key > ?",
     "input of step": f"SELECT step, {_NAMED}, input, sha256 FROM specs WHERE step > ?",

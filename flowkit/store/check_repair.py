@@ -52,16 +52,16 @@ def repair(tx: Session, window: Window = EVERYTHING) -> list[Mended]:
         tx: a transaction.
         window: the runs to look at; ``windows`` cuts a long store into some that hold up writers for a moment only.
     """
-    gates = tx.script(window.over(_GATES, "main"))
+    gates = tx.script(window.over(_GATES, tx.dialect.schema))
     for row in gates:
         tx.script("UPDATE gates SET left_open = ?, failed = ? WHERE key = ?", row)
-    waiting = tx.script(window.over(_WAITING, "main"))
+    waiting = tx.script(window.over(_WAITING, tx.dialect.schema))
     for key, left in waiting:
         if left:
             tx.script("UPDATE steps SET deps_left = ? WHERE key = ?", (left, key))
     promoted = [key for key, left in waiting if not left]
     _promote(tx, promoted, tx.now())
-    runs = tx.script(window.over(_RUNS, "main"))
+    runs = tx.script(window.over(_RUNS, tx.dialect.schema))
     for row in runs:
         tx.script(_SET_RUN, row)
     counts = {

@@ -33,10 +33,11 @@ class Invariant:
 
     def broken(self, tx: Session, window: Window = EVERYTHING) -> tuple[tuple[Row, ...], int]:
         """Return a few of the rows that break it, and how many there are."""
-        examples = tuple(tx.script(window.over(f"{self.sql} LIMIT {EXAMPLES}", "main")))
+        schema = tx.dialect.schema
+        examples = tuple(tx.script(window.over(f"{self.sql} LIMIT {EXAMPLES}", schema)))
         if len(examples) < EXAMPLES:
             return examples, len(examples)
-        return examples, int(tx.script(window.over(f"SELECT COUNT(*) FROM ({self.sql}) AS broken", "main"))[0][0])
+        return examples, int(tx.script(window.over(f"SELECT COUNT(*) FROM ({self.sql}) AS broken", schema))[0][0])
 
 
 OPEN, DEAD = "('pending', 'ready', 'running')", "('failed', 'canceled')"

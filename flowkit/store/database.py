@@ -7,45 +7,17 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
 from flowkit.clock import Clock
 from flowkit.errors import DataCorrupted, RuntimeClosed, StoreError
-from flowkit.store.dialect import Dialect
+from flowkit.store.connector import Connector, Program
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Statement
 
-__all__ = ["Database", "Row", "Session"]
-
-
-class Connector(Protocol):
-    """What opens connections for one kind of database and knows its errors."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """How this kind of database speaks."""
-
-    @property
-    def single(self) -> bool:
-        """Whether there is one connection for everybody, used by one thread at a time."""
-
-    def connect(self) -> Any:
-        """Open a connection in autocommit mode."""
-
-    def translate(self, error: BaseException) -> StoreError | None:
-        """Return what a driver's error means, or None where it is no error of the store."""
-
-
-class Program(Protocol):
-    """A database of the program that embeds flowkit, whose open transactions are joined."""
-
-    def open_transaction(self) -> Any | None:
-        """Return the raw connection on which this thread has a transaction open, if it has."""
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        """Call *call* when that transaction commits."""
+__all__ = ["Connector", "Database", "Program", "Row", "Session"]
 
 
 @attrs.define
@@ -126,7 +98,8 @@ class Database:
 
     def _join(self, raw: Any, *, writes: bool) -> Iterator[Session]:
         assert self._program is not None
-        session = Session(raw, self.clock, writes=True, joined=True)
+        raw = self._connector.join(raw)
+        session = self._connector.session(raw, self.clock, self.dialect, writes=True, joined=True)
         if not writes:
             yield session
             return
@@ -134,21 +107,22 @@ class Database:
         raw.execute("SAVEPOINT flowkit")
         try:
             yield session
+            self._connector.notify(raw, session.notices)
         except BaseException:
-            raw.execute("ROLLBACK TO flowkit")
+            raw.execute("ROLLBACK TO SAVEPOINT flowkit")
             raise
         finally:
-            raw.execute("RELEASE flowkit")
+            raw.execute("RELEASE SAVEPOINT flowkit")
         self._program.after_commit(session.committed)
 
     def _transaction(self) -> Iterator[Session]:
         with self._connection(writes=True) as lent:
-            session = Session(lent.raw, self.clock, writes=True)
+            session = self._connector.session(lent.raw, self.clock, self.dialect, writes=True)
             try:
-                lent.raw.execute(self.dialect.begin)
+                self._connector.begin(lent.raw)
                 self._local.session, self._local.pid = session, self._pid
                 yield session
-                lent.raw.execute("COMMIT")
+                self._connector.commit(lent.raw, session.notices)
             except BaseException:
                 self._roll_back(lent)
                 raise
@@ -158,12 +132,12 @@ class Database:
 
     def _reading(self) -> Iterator[Session]:
         with self._connection(writes=False) as lent:
-            yield Session(lent.raw, self.clock, writes=False)
+            self._connector.read(lent.raw)
+            yield self._connector.session(lent.raw, self.clock, self.dialect, writes=False)
 
-    @staticmethod
-    def _roll_back(lent: _Lent) -> None:
+    def _roll_back(self, lent: _Lent) -> None:
         try:
-            lent.raw.execute("ROLLBACK")
+            self._connector.rollback(lent.raw)
         except Exception:
             # The database has rolled back by itself (full disk), or is gone: a new connection settles both.
             lent.broken = True
@@ -173,14 +147,16 @@ class Database:
         if os.getpid() != self._pid:
             self._renew()
         lock = self._writer
-        locked = writes or self._connector.single
+        locked = self._connector.single or (writes and self.dialect.one_writer)
         if locked:
             lock.acquire()
         try:
             lent = _Lent(self._take())
+            self._local.lent = getattr(self._local, "lent", 0) + 1
             try:
                 yield lent
             finally:
+                self._local.lent -= 1
                 self._give_back(lent)
         finally:
             if locked:
@@ -188,6 +164,7 @@ class Database:
 
     def _take(self) -> Any:
         with self._pool:
+            self._wait_for_room()
             if self._closed:
                 raise RuntimeClosed("the runtime is closed; make a new one")
             self._in_use += 1
@@ -199,6 +176,12 @@ class Database:
             with self._pool:
                 self._in_use -= 1
             raise
+
+    def _wait_for_room(self) -> None:
+        most, waits = self._connector.pool_size, not getattr(self._local, "lent", 0)
+        # A thread that has a connection already must not wait for another one: all others may wait for its first.
+        while most is not None and waits and self._in_use >= most and not self._closed:
+            self._pool.wait()
 
     def _give_back(self, lent: _Lent) -> None:
         with self._pool:

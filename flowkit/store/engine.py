@@ -34,7 +34,7 @@ class Engine:
 
     def __init__(self, connector: Connector, clock: Clock, program: Program | None = None) -> None:
         self.db = Database(connector, clock, program)
-        self.tables = make_tables(self.db.dialect.name)
+        self.tables = make_tables(self.db.dialect)
         self.version = migrate(self.db, self.tables)
         self.runs = Runs(self.db, self.tables)
         self.lanes = Lanes(self.db, self.tables)

@@ -75,7 +75,7 @@ class Leases:
     @statement
     def _extend(self) -> Any:
         s, r = self._t.steps, self._t.runs
-        b = self.db.dialect.batch("held", "key", "epoch", "token")
+        b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
         now = param("now")
         # A clock that was set back by more than a lease must not make it end before it started.
         begun = Case(None, [(s.started_at > now, now)], s.started_at)

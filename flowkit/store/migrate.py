@@ -27,7 +27,8 @@ def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, 
     while found != version:
         _refuse_newer(found, version)
         with db.write() as session:
-            # Another process may have done it since: the version that counts is the one seen under the write lock.
+            # Another process may have done it since: the version that counts is the one seen under the lock.
+            _run(session, db.dialect.migrating())
             found = stored_version(session)
             _refuse_newer(found, version)
             if found < version:
@@ -37,6 +38,7 @@ def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, 
 
 def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, Step], version: int) -> int:
     if found == 0:
+        _run(session, session.dialect.founding())
         for statement in creation(tables):
             session.script(statement)
         for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0), ("run", 0), ("record", 0)):
@@ -45,6 +47,11 @@ def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, S
     steps[found + 1](session)
     session.script(f"UPDATE meta SET number = {found + 1} WHERE key = 'schema' AND number = {found}")
     return found + 1
+
+
+def _run(session: Session, sql: str | None) -> None:
+    if sql is not None:
+        session.script(sql)
 
 
 def _refuse_newer(found: int, version: int) -> None:
@@ -57,7 +64,7 @@ def _refuse_newer(found: int, version: int) -> None:
 
 def stored_version(session: Session) -> int:
     """Return the store's schema version; 0 where there is none yet."""
-    if not session.script("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"):
+    if not session.script(session.dialect.find_table("meta")):
         return 0
     rows = session.script("SELECT number FROM meta WHERE key = 'schema'")
     return int(rows[0][0]) if rows else 0

@@ -79,9 +79,12 @@ class Outcomes:
         self._closing = Closing(db, tables)
         self._effects = Effects(db, tables)
 
+    def _proofs(self) -> Any:
+        return self.db.dialect.batch("proofs", "key", "epoch", "token", "at", texts={"token"})
+
     def _move(self, move: Move, run_status: str, change: dict[Any, Any]) -> Any:
         s, r = self._t.steps, self._t.runs
-        b = self.db.dialect.batch("proofs", "key", "epoch", "token", "at")
+        b = self._proofs()
         cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
         run = r.select(r.status).where(r.key == s.run)
         mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
@@ -91,7 +94,7 @@ class Outcomes:
     @property
     def _ended_at(self) -> Any:
         # The fourth column of a proof: when the attempt ended, or when the step may be leased again.
-        return self.db.dialect.batch("proofs", "key", "epoch", "token", "at").c.at
+        return self._proofs().c.at
 
     @statement
     def _succeed(self) -> Any:
@@ -119,7 +122,7 @@ class Outcomes:
 
     @statement
     def _held(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("proofs", "key", "epoch", "token", "at")
+        s, b = self._t.steps, self._proofs()
         mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
         return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
 

@@ -72,7 +72,7 @@ class Propagation:
 
     @statement
     def _cancel(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason")
+        s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason", texts={"reason"})
         change = {s.status: CASCADE.target.value, s.reason: b.c.reason, s.ended_at: param("now")}
         return s.update(change).from_(b).where(s.key == b.c.key, s.status == "pending").returning(s.key, s.id, s.reason)
 

@@ -105,7 +105,7 @@ class Revival:
 
     @statement
     def _repoint(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("reasons", "key", "reason")
+        s, b = self._t.steps, self.db.dialect.batch("reasons", "key", "reason", texts={"reason"})
         return s.update({s.reason: b.c.reason}).from_(b).where((s.key == b.c.key) & (s.status == "canceled"))
 
     def dead(self, tx: Session, keys: Iterable[int]) -> dict[int, DeadStep]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flowkit.clock import Clock, Micros
+from flowkit.store.dialect import Dialect
 from flowkit.store.statements import Statement
 
 Row = tuple[Any, ...]
@@ -14,12 +16,14 @@ Row = tuple[Any, ...]
 class Session:
     """One connection while somebody reads or has a transaction open on it."""
 
-    __slots__ = ("_after", "_clock", "_raw", "joined", "writes")
+    __slots__ = ("_after", "_clock", "_raw", "dialect", "joined", "notices", "writes")
 
-    def __init__(self, raw: Any, clock: Clock, *, writes: bool, joined: bool = False) -> None:
+    def __init__(self, raw: Any, clock: Clock, dialect: Dialect, *, writes: bool, joined: bool = False) -> None:
         self._raw = raw
         self._clock = clock
         self._after: list[Callable[[], None]] = []
+        self.notices: list[str] = []
+        self.dialect = dialect
         self.writes = writes
         self.joined = joined
 
@@ -50,6 +54,23 @@ class Session:
         """Run SQL that is not compiled: schema changes, pragmas and checks."""
         result: list[Row] = self._raw.execute(sql, parameters).fetchall()
         return result
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Read as of one moment in this block; a transaction that writes is none, it sees what it began with."""
+        if self.writes:
+            yield
+            return
+        self.script(self.dialect.begin_reading)
+        try:
+            yield
+        finally:
+            self.script("COMMIT")
+
+    def notify(self, notice: str) -> None:
+        """Have other processes told of this transaction's commit, where the database can do that."""
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* once this transaction is committed, never if it is rolled back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from flowkit.errors import (
     StoreUnavailable,
 )
 from flowkit.store.dialect import SQLiteDialect
+from flowkit.store.sessions import Session
 
 Durability = Literal["disk", "process"]
 BUSY_SECONDS = 30.0
@@ -32,6 +33,9 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse
 
 class SQLiteConnector:
     """Opens connections to one SQLite file, or shares one connection to memory."""
+
+    session = Session
+    pool_size = None
 
     def __init__(self, path: str, durability: Durability) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
@@ -117,6 +121,28 @@ class SQLiteConnector:
             _use_wal(connection)
         for pragma in (f"synchronous = {self._synchronous}", *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
+
+    def join(self, raw: Any) -> Any:
+        """Return the program's connection, as it is."""
+        return raw
+
+    def begin(self, raw: Any) -> None:
+        """Open a transaction."""
+        raw.execute(self.dialect.begin)
+
+    def read(self, raw: Any) -> None:
+        """Make ready for reads: there is nothing to do."""
+
+    def notify(self, raw: Any, notices: Sequence[str]) -> None:
+        """Tell nobody: other processes see the log grow."""
+
+    def commit(self, raw: Any, notices: Sequence[str]) -> None:
+        """Commit."""
+        raw.execute("COMMIT")
+
+    def rollback(self, raw: Any) -> None:
+        """Roll back."""
+        raw.execute("ROLLBACK")
 
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what an error of ``sqlite3`` means."""

@@ -21,10 +21,15 @@ class Marker:
 
 @attrs.frozen
 class Statement:
-    """SQL with the names of its parameters, in order."""
+    """SQL with the names of its parameters, in order.
+
+    Attributes:
+        bulk: the same for any number of rows at once, its parameters one list for each column, where there is such.
+    """
 
     sql: str
     names: tuple[str, ...]
+    bulk: str | None = None
 
     def bind(self, values: dict[str, Any]) -> list[Any]:
         """Return the parameters in the order that the SQL wants them."""
@@ -65,6 +70,9 @@ def compile_query(database: Any, query: Any, placeholder: str) -> Statement:
     """Turn a peewee query into SQL; constants are written into it, so that partial indexes are recognised."""
     sql, values = database.get_sql_context().sql(query).query()
     pieces = sql.split(placeholder)
+    if placeholder == "%s":
+        # The driver reads a single % as the beginning of a placeholder.
+        pieces = [piece.replace("%", "%%") for piece in pieces]
     if len(pieces) != len(values) + 1:
         raise ValueError(f"cannot compile {sql!r}: a constant holds {placeholder!r}")
     names: list[str] = []
@@ -74,7 +82,8 @@ def compile_query(database: Any, query: Any, placeholder: str) -> Statement:
             names.append(value.name)
             text.append(placeholder)
         else:
-            text.append(_literal(value))
+            literal = _literal(value)
+            text.append(literal.replace("%", "%%") if placeholder == "%s" else literal)
         text.append(piece)
     return Statement("".join(text), tuple(names))
 
@@ -94,4 +103,6 @@ def _literal(value: Any) -> str:
 def insert_into(model: Any, names: tuple[str, ...], **constants: Any) -> Any:
     """Return an INSERT whose parameters are *names*, in this order; *constants* are written into it."""
     values = (*(param(name) for name in names), *constants.values())
-    return model.insert_many([values], fields=[getattr(model, name) for name in (*names, *constants)])
+    insert = model.insert_many([values], fields=[getattr(model, name) for name in (*names, *constants)])
+    # Else PostgreSQL would return the primary key of every row.
+    return insert.returning()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import attrs
 import peewee
 
 from flowkit.clock import Clock
-from flowkit.errors import ConfigError, MissingExtra
+from flowkit.errors import ConfigError
 from flowkit.store.engine import Engine
+from flowkit.store.postgres_store import PostgresStore
+from flowkit.store.program import PeeweeProgram
 from flowkit.store.sqlite import Durability, SQLiteConnector
 
 BLANK_PATH = "sqlite workflow store path is required"
@@ -28,34 +28,6 @@ class Store(Protocol):
     @property
     def wal(self) -> Path | None:
         """A file whose size or time changes when another process commits, if there is one."""
-
-
-@attrs.define
-class PeeweeProgram:
-    """A program's own peewee database; what a thread does inside a transaction on it shares its fate."""
-
-    database: Any
-
-    def open_transaction(self) -> Any | None:
-        """Return the raw connection on which this thread has a transaction open, if it has."""
-        if self.database.is_closed() or not self.database.in_transaction():
-            return None
-        return self.database.connection()
-
-    def durability(self) -> Durability:
-        """Return what a commit on the program's own connections survives, as their pragma says."""
-        if not self.database.is_closed():
-            return self._synchronous()
-        with self.database.connection_context():
-            return self._synchronous()
-
-    def _synchronous(self) -> Durability:
-        # FULL is 2 and EXTRA is 3; below that, power loss may take the newest transactions.
-        return "disk" if self.database.connection().execute("PRAGMA synchronous").fetchone()[0] >= 2 else "process"
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        """Call *call* when the outermost transaction commits."""
-        self.database.after_commit(call)
 
 
 class SQLiteStore:
@@ -100,7 +72,7 @@ class SQLiteStore:
         connector.prepare()
         program = PeeweeProgram(self._database) if self._database is not None else None
         if program is not None:
-            self.durability = program.durability()
+            self.durability = program.read(_synchronous)
         self._engine = Engine(connector, clock, program)
         return self._engine
 
@@ -111,6 +83,11 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r}, durability={self.durability!r})"
+
+
+def _synchronous(connection: Any) -> Durability:
+    # FULL is 2 and EXTRA is 3; below that, power loss may take the newest transactions.
+    return "disk" if connection.execute("PRAGMA synchronous").fetchone()[0] >= 2 else "process"
 
 
 def _path_of(database: Any, path: Any) -> str:
@@ -148,5 +125,6 @@ def _from_url(url: str) -> Store:
             return SQLiteStore(":memory:")
         return SQLiteStore(unquote(rest[1:]))
     if scheme in ("postgresql", "postgres"):
-        raise MissingExtra("a postgresql:// store", "postgres", "This version stores in SQLite; use sqlite:///var/app.db.")
-    raise ConfigError(f"Runtime: store: expected a URL like 'sqlite:///var/app.db', got {url!r}")
+        return PostgresStore(url)
+    kinds = "'sqlite:///var/app.db' or 'postgresql://user@host/database'"
+    raise ConfigError(f"Runtime: store: expected a URL like {kinds}, got {url!r}")

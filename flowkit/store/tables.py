@@ -12,6 +12,7 @@ import peewee
 from peewee import SQL, BigIntegerField, BlobField, Check, IntegerField, Model, TextField
 
 from flowkit.model.states import RunStatus, StepStatus
+from flowkit.store.dialect import Dialect, SQLiteDialect
 from flowkit.store.tables_output import output_tables
 
 
@@ -72,15 +73,19 @@ _STEP_CHECKS = [
 ]
 
 
-def make_tables(dialect: str) -> Tables:
+def make_tables(dialect: Dialect) -> Tables:
     """Make the model classes for one store; a class shared between stores would send rows to the wrong one."""
-    database = peewee.SqliteDatabase(None) if dialect == "sqlite" else peewee.PostgresqlDatabase(None)
-    base = type("Base", (Model,), {"Meta": type("Meta", (), {"database": database, "legacy_table_names": False})})
+    is_sqlite = dialect.name == SQLiteDialect.name
+    common = {"database": dialect.database, "legacy_table_names": False, "schema": dialect.namespace}
+    base = type("Base", (Model,), {"Meta": type("Meta", (), common)})
 
     def table(name: str, fields: dict[str, Any], **options: Any) -> Any:
-        if dialect == "sqlite" and options.pop("clustered", False):
+        if options.pop("clustered", False) and is_sqlite:
             options["without_rowid"] = True
-        options.pop("clustered", None)
+        for field in fields.values() if not is_sqlite else ():
+            if isinstance(field, TextField):
+                # Compared byte by byte, as SQLite does, whatever language the database was made for.
+                field.collation = '"C"'
         meta = type("Meta", (), {"table_name": name, **options})
         return type(name.capitalize(), (base,), {**fields, "Meta": meta})
 

@@ -74,8 +74,8 @@ class RunViews:
     def _select_page(self) -> Any:
         r = self._t.runs
         package, statuses = param("package"), param("statuses")
-        shown = (r.key < param("before")) & (package.is_null() | (r.package == package))
-        shown &= statuses.is_null() | r.status.in_(self.db.dialect.texts("statuses"))
+        shown = (r.key < param("before")) & (package.cast("text").is_null() | (r.package == package))
+        shown &= statuses.cast("text").is_null() | r.status.in_(self.db.dialect.texts("statuses"))
         shown &= (r.created_at >= param("since")) & (r.created_at < param("until"))
         return r.select(r.key, *run_columns(r)).where(shown).order_by(r.key.desc()).limit(param("limit"))
 

@@ -35,7 +35,7 @@ class StepViews(RunViews):
     def _steps(self) -> Any:
         s, statuses = self._t.steps, param("statuses")
         shown = s.key.between(param("first"), param("last"))
-        shown &= statuses.is_null() | s.status.in_(self.db.dialect.texts("statuses"))
+        shown &= statuses.cast("text").is_null() | s.status.in_(self.db.dialect.texts("statuses"))
         return select_steps(self._t).where(shown).order_by(s.key).limit(param("limit"))
 
     @statement

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path) -> tuple[Database, Tables]:
     connector = SQLiteConnector(str(path), "disk")
     connector.prepare()
-    return Database(connector, SystemClock()), make_tables("sqlite")
+    return Database(connector, SystemClock()), make_tables(connector.dialect)
 
 
 def version_of(path: Path) -> int:

@@ -1,0 +1,162 @@
+"""How flowkit opens PostgreSQL: connections that need no session state, and transactions that cannot hang."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flowkit.clock import FollowingClock
+from flowkit.errors import StoreError, StoreUnavailable
+from flowkit.store.dialect import PostgresDialect
+from flowkit.store.postgres_connection import Connection, PostgresSession, driver
+from flowkit.store.postgres_errors import is_final, translate
+
+OLDEST = 12
+"""The oldest PostgreSQL whose planner looks into the queries that a check names before it asks."""
+
+LOCK_SECONDS = 10
+"""How long a statement waits for a row; only a transaction of the program's own, left open, holds one that long."""
+
+ABANDONED_SECONDS = 30
+"""After so long without a statement the server ends a transaction, so a host that is cut off holds up nobody."""
+
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between attempts to connect; after the last one the store is said to be unavailable."""
+
+TIME_SECONDS = 10.0
+"""How old the server's time may be for a read; a transaction is told it when it begins."""
+
+# A connection whose other end is gone is given up after about 15 seconds instead of two hours.
+_KEEPALIVE = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15000,
+}
+_TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+# Said in each transaction, not once for the session: behind a pooler the session is not ours.
+_LIMITS = (
+    f"SET LOCAL idle_in_transaction_session_timeout = {ABANDONED_SECONDS * 1000}; "
+    f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}"
+)
+
+
+class PostgresConnector:
+    """Opens connections to one schema of one database.
+
+    Args:
+        place: what messages call the store; no password is in it.
+        clock: told the server's time, if the store follows it.
+    """
+
+    single = False
+    session = PostgresSession
+
+    def __init__(self, arguments: Mapping[str, Any], schema: str, pool_size: int, place: str) -> None:
+        self._psycopg = driver()
+        self.dialect = PostgresDialect(schema)
+        self.pool_size: int | None = pool_size
+        self.place = place
+        self.clock: FollowingClock | None = None
+        self._arguments = {"application_name": "flowkit", **_KEEPALIVE, **arguments}
+
+    def connect(self) -> Connection:
+        """Open a connection in autocommit mode, trying for a few seconds while the server cannot be reached."""
+        return Connection(self._dial(), self.dialect.schema, self._dial)
+
+    def _dial(self) -> Any:
+        for pause in PAUSES:
+            try:
+                return self.dial()
+            except self._psycopg.OperationalError as error:
+                if is_final(error):
+                    raise
+                threading.Event().wait(pause)
+        return self.dial()
+
+    def dial(self) -> Any:
+        """Open one raw connection, once."""
+        return self._psycopg.connect(**self._arguments, autocommit=True, prepare_threshold=None)
+
+    def join(self, raw: Any) -> Connection:
+        """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
+        return Connection(raw, self.dialect.schema)
+
+    def begin(self, raw: Connection) -> None:
+        """Open a transaction; the server's time comes with it, so one round trip does for both."""
+        cursor = raw.begin(f"{self.dialect.begin}; {_LIMITS}; {_TIME}")
+        if self.clock is not None:
+            self.clock.tell(cursor.fetchone()[0])
+
+    def read(self, raw: Connection) -> None:
+        """Make ready for reads: see to it that the server's time is known well enough."""
+        if self.clock is not None and self.clock.age > TIME_SECONDS:
+            self.clock.tell(raw.execute(_TIME).fetchone()[0])
+
+    def notify(self, raw: Connection, notices: Sequence[str]) -> None:
+        """Have those who listen told when the transaction commits."""
+        if notices:
+            raw.together(self._notify(notices))
+
+    def commit(self, raw: Connection, notices: Sequence[str]) -> None:
+        """Commit, and tell those who listen."""
+        done = raw.end(f"{self._notify(notices)}COMMIT")
+        if done != "COMMIT":
+            # After an error that somebody caught, the server takes COMMIT for ROLLBACK, and says so in this word only.
+            raise StoreError(f"the {self.place} rolled the transaction back: a statement of it had failed")
+
+    def _notify(self, notices: Sequence[str]) -> str:
+        def quoted(text: str) -> str:
+            return "'" + text.replace("'", "''") + "'"
+
+        told = ", ".join(f"pg_notify({quoted(self.channel)}, {quoted(one)})" for one in notices)
+        return f"SELECT {told}; " if notices else ""
+
+    @property
+    def channel(self) -> str:
+        """What the store's commits are announced on."""
+        return f"flowkit.{self.dialect.namespace}"[:63]
+
+    def rollback(self, raw: Connection) -> None:
+        """Roll back."""
+        raw.end("ROLLBACK")
+
+    def translate(self, error: BaseException) -> StoreError | None:
+        """Return what an error of psycopg means."""
+        return translate(error, self._psycopg, self.place)
+
+    def prepare(self) -> str:
+        """Look at the server once, and return what a commit survives: ``disk``, or ``process``.
+
+        Raises:
+            StoreUnavailable: it cannot be reached, is too old, or its database cannot hold every text.
+        """
+        try:
+            raw = self.connect()
+            try:
+                return self._look(raw)
+            finally:
+                raw.close()
+        except self._psycopg.Error as error:
+            raise self.translate(error) or error from error
+
+    def _look(self, raw: Connection) -> str:
+        wanted = ("server_version_num", "server_encoding", "synchronous_commit", "fsync")
+        named = ", ".join(f"current_setting('{name}')" for name in wanted)
+        version, encoding, synchronous, fsync = raw.execute(f"SELECT {named}").fetchone()
+        if int(version) < OLDEST * 10000:
+            major = int(version) // 10000
+            raise StoreUnavailable(f"the {self.place} runs PostgreSQL {major}; flowkit needs {OLDEST} or newer")
+        if encoding != "UTF8":
+            raise StoreUnavailable(f"the {self.place} has the encoding {encoding}; create a database with UTF8")
+        if self.clock is not None:
+            self.clock.tell(raw.execute(_TIME).fetchone()[0])
+        return durability(synchronous, fsync)
+
+
+def durability(synchronous_commit: str, fsync: str) -> str:
+    """Return what a commit survives: ``disk``, power loss too; ``process``, perhaps not that."""
+    return "process" if "off" in (synchronous_commit, fsync) else "disk"

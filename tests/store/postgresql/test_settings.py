@@ -1,0 +1,109 @@
+"""A store in PostgreSQL: by a URL or an object, in a schema of its own; what cannot be is refused by name."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import peewee
+import pytest
+
+from flowkit import (
+    ConfigError,
+    MissingExtra,
+    PostgresStore,
+    RunBuilder,
+    Runtime,
+    StoreUnavailable,
+    SystemClock,
+    executor,
+)
+from flowkit import package as packaged
+from flowkit.store.postgres import durability
+from flowkit.store.stores import store_of
+from tests.postgres import Databases
+
+
+@executor("settings/echo")
+def echo(input: str) -> str:
+    return input
+
+
+@packaged("settings")
+def settings(run: RunBuilder, input: str) -> Any:
+    return run.step("root", echo, input)
+
+
+@pytest.fixture
+def url(postgres: Databases) -> Any:
+    with postgres.empty() as place:
+        yield place.url
+
+
+def test_a_url_is_all_that_a_program_changes(url: str) -> None:
+    with Runtime(url, modules=[__name__]) as rt:
+        assert rt.run("settings", "hello").result() == "hello"
+
+
+def test_stores_in_two_schemas_of_a_database_know_nothing_of_each_other(url: str) -> None:
+    with (
+        Runtime(PostgresStore(url, schema="one"), modules=[__name__]) as one,
+        Runtime(PostgresStore(url, schema='The "other"'), modules=[__name__]) as other,
+    ):
+        one.run("settings", "hello", run_id="r")
+        assert (one.workflow("r") is not None, other.workflow("r")) == (True, None)
+
+
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtra, match=r"flowkit-durable\[postgres\]"):
+        store_of("postgresql:///app")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"dsn": " "}, "dsn: expected one like"),
+        ({"dsn": "postgresql://host:port/x y"}, "dsn"),
+        ({"dsn": "postgresql:///app", "schema": "pg_mine"}, "schema"),
+        ({"dsn": "postgresql:///app", "schema": "x" * 49}, "schema: at most 48"),
+        ({"dsn": "postgresql:///app", "schema": ""}, "schema"),
+        ({"dsn": "postgresql:///app", "pool_size": 0}, "pool_size: expected an int from 1, got 0"),
+        ({"dsn": "postgresql:///app", "database": peewee.PostgresqlDatabase("app")}, "dsn: expected none"),
+        ({"database": peewee.SqliteDatabase("app")}, "expected a peewee PostgresqlDatabase, got SqliteDatabase"),
+    ],
+)
+def test_what_a_store_cannot_be_made_from_is_named(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"PostgresStore: .*{problem}"):
+        PostgresStore(**given)
+
+
+def test_what_a_store_says_of_itself_holds_no_password(url: str) -> None:
+    secret = url.replace("postgres:@", "postgres:s3cret@")
+    assert "s3cret" in secret
+    assert "s3cret" not in repr(PostgresStore(secret))
+    with pytest.raises(StoreUnavailable) as refused:
+        PostgresStore(secret.replace("/flowkit_test", "/no_flowkit_test")).open(SystemClock())
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("synchronous_commit", "fsync", "survives"),
+    [
+        ("on", "on", "disk"),
+        ("local", "on", "disk"),
+        ("remote_apply", "on", "disk"),
+        ("off", "on", "process"),
+        ("on", "off", "process"),
+    ],
+)
+def test_what_a_commit_survives_follows_from_two_settings(synchronous_commit: str, fsync: str, survives: str) -> None:
+    assert durability(synchronous_commit, fsync) == survives
+
+
+def test_what_a_commit_survives_is_read_when_the_store_is_opened(url: str, postgres: Databases) -> None:
+    name = url.split("?")[0].rsplit("/", 1)[1]
+    postgres.server.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    store = PostgresStore(url)
+    store.open(SystemClock()).db.close()
+    assert (store.durability, "durability='process'" in repr(store)) == ("process", True)
