@@ -39,6 +39,7 @@ EXPECTED: dict[str, list[str]] = {
         r"publish: canceled \(run\)",
         "too late: succeeded",
     ],
+    "dask_cluster.py": ["pi is about 3.1416, off by 1e-05", "8 slices were added up"],
     "dynamic_fan_out.py": [
         "north: 2 titles, 8 letters",
         "south: 3 titles, 13 letters",
