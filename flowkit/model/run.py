@@ -46,7 +46,7 @@ class Run:
         updated_at: when it last changed.
         generation: how often an operator retried it.
         steps: how many steps it has, and how they are.
-        input: the stored input as JSON text; None where the package takes none.
+        input: the stored input as JSON text; None in listings, which do not read it.
     """
 
     id: str
