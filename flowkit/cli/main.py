@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "packages": Entry(WORK, _AT + "catalog:packages", "List what can be started."),
     "executors": Entry(WORK, _AT + "catalog:executors", "List the kinds of steps that can be run."),
     "check": Entry(STORE, _AT + "check:check", "Find what this code, or the store, is not fit for."),
+    "torture": Entry(STORE, _AT + "torture:torture", "Run your packages while workers are killed, and say what broke."),
     "doctor": Entry(STORE, _AT + "doctor:doctor", "Say what keeps work from being done."),
     "move": Entry(STORE, _AT + "move:move", "Copy a store to another one, unfinished runs included."),
     "prune": Entry(STORE, _AT + "prune:prune", "Remove old runs with all that belongs to them."),
