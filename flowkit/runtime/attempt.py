@@ -24,8 +24,9 @@ from flowkit.errors import (
 from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Retried, Succeeded, decide
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.context import Services, StepContext
+from flowkit.runtime.context import StepContext
 from flowkit.runtime.results import gathered
+from flowkit.runtime.services import Services
 
 
 def run_attempt(attempt: Attempt, services: Services, *, interrupts: bool = False) -> Outcome:
@@ -34,6 +35,15 @@ def run_attempt(attempt: Attempt, services: Services, *, interrupts: bool = Fals
     Raises:
         KeyboardInterrupt: where *interrupts* says that it is the program's.
     """
+    if services.instruments is not None:
+        with services.instruments.around_attempt(attempt.leased) as tell:
+            outcome = _run(attempt, services, interrupts=interrupts)
+            tell(outcome, attempt.stop_reason)
+            return outcome
+    return _run(attempt, services, interrupts=interrupts)
+
+
+def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
     try:
         context = StepContext(attempt, services)
         returned = _call(attempt, context)
@@ -49,6 +59,15 @@ def run_attempt(attempt: Attempt, services: Services, *, interrupts: bool = Fals
 
 async def run_attempt_async(attempt: Attempt, services: Services) -> Outcome:
     """Run one attempt of an ``async def`` executor on this thread's event loop and say how it ended."""
+    if services.instruments is not None:
+        with services.instruments.around_attempt(attempt.leased) as tell:
+            outcome = await _run_async(attempt, services)
+            tell(outcome, attempt.stop_reason)
+            return outcome
+    return await _run_async(attempt, services)
+
+
+async def _run_async(attempt: Attempt, services: Services) -> Outcome:
     try:
         context = StepContext(attempt, services)
         return _collected(attempt, context, await _call(attempt, context))

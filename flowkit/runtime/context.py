@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
-from flowkit.artifacts import ArtifactStore
 from flowkit.clock import Micros
 from flowkit.dsl.builder import EmitBuilder
 from flowkit.dsl.typing import Context, MapCall, StepCall
@@ -22,31 +19,11 @@ from flowkit.model.outcome import AttemptTimeout, safe_text
 from flowkit.model.outputs import ArtifactRef, NewArtifact, NewRecord, Progress
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
-from flowkit.projections import Projection, ProjectionStore
+from flowkit.projections import Projection
 from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.services import Services
 
 INLINE, EXTERNAL = "inline-artifact", "external-artifact-ref"
-
-
-@attrs.frozen
-class Services:
-    """What an attempt may use of its Runtime; in another process, of what stands in for it there.
-
-    Attributes:
-        read_run, read_step, read_result: what is stored about this run now.
-        builder: makes the builder of the steps that the attempt emits, from the step's id.
-        logger: makes the logger bound to what is given.
-    """
-
-    now: Callable[[], Micros]
-    read_run: Callable[[str], Run]
-    read_step: Callable[[str, str], Step]
-    read_result: Callable[[str, str], StepResult | None]
-    decode: Callable[..., Any]
-    builder: Callable[[str], EmitBuilder]
-    logger: Callable[..., Any]
-    artifacts: Callable[[], ArtifactStore]
-    projections: Callable[[], ProjectionStore]
 
 
 class StepContext(Context):

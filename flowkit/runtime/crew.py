@@ -12,10 +12,11 @@ from flowkit.model.outcome import Released
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.runtime.attempt import run_attempt, run_attempt_async, settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.context import Services
+from flowkit.runtime.instruments import Elsewhere
 from flowkit.runtime.keeper import Keeper
-from flowkit.runtime.pools import LoopPool, Pool, ThreadPool
+from flowkit.runtime.pools import LoopPool, Pool, RemoteRun, ThreadPool
 from flowkit.runtime.registry import Registry
+from flowkit.runtime.services import Services
 from flowkit.runtime.wakeup import WorkSignal
 
 
@@ -24,16 +25,6 @@ class RemotePools(Protocol):
 
     def __call__(self, name: str, run: RemoteRun) -> Pool:
         """Return the pool of this name."""
-
-
-class RemoteRun(Protocol):
-    """What a remote pool needs of its crew."""
-
-    def begin(self, attempt: Attempt) -> None:
-        """The attempt's executor is called now."""
-
-    def finish(self, attempt: Attempt, settled: Settlement) -> None:
-        """The attempt ended."""
 
 
 class Crew:
@@ -118,8 +109,15 @@ class Crew:
             return self._loop if definition.is_async else self._threads
         pool = self._pools.get(definition.pool)
         if pool is None:
-            pool = self._pools[definition.pool] = self._remote(definition.pool, self)
+            pool = self._pools[definition.pool] = self._remote_pool(definition.pool)
         return pool
+
+    def _remote_pool(self, name: str) -> Pool:
+        instruments = self._services.instruments
+        if instruments is None:
+            return self._remote(name, self)
+        elsewhere = Elsewhere(self, instruments)
+        return elsewhere.pool(self._remote(name, elsewhere))
 
     def begin(self, attempt: Attempt) -> None:
         """Start the clock of the attempt's timeout: its executor is called now."""

@@ -18,7 +18,6 @@ from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.projections import ProjectionStore
 from flowkit.runtime.announcing import Announcement
-from flowkit.runtime.context import Services
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.keeper import Keeper
@@ -26,6 +25,7 @@ from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote import RemotePools
+from flowkit.runtime.services import Services
 from flowkit.runtime.settings import Settings
 from flowkit.runtime.starting import Started, Starter, Wish
 from flowkit.runtime.telemetry import Telemetry
@@ -120,9 +120,10 @@ class Parts:
             read_result=self._read_result,
             decode=self.codec.decode,
             builder=lambda step_id: EmitBuilder(parent_id=step_id, registry=self.registry, encode=self.codec.encode),
-            logger=lambda **known: self.telemetry.log.bind(**known),
+            logger=self.telemetry.bound,
             artifacts=self._artifact_store,
             projections=self.projection_store,
+            instruments=self.telemetry.instruments if self.telemetry.instruments.attempts else None,
         )
 
     def _read_run(self, run_id: str) -> Run:
@@ -203,16 +204,20 @@ class Parts:
 
     def start(self, wishes: Sequence[Wish]) -> list[RunHandle[Any]]:
         """Start runs, tell of it, and give their handles."""
+        instruments = self.telemetry.instruments
+        started = instruments.start(wishes, self._started) if instruments.starts else self._started(wishes)
+        return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
+
+    def _started(self, wishes: Sequence[Wish]) -> list[Started]:
         worker = self.looping
         if worker is None or self.engine.db.joins_program() or not worker.baton.borrow():
             started, events = self.starter.start(wishes)
             self.told(events)
-        else:
-            try:
-                started = self._start_with(worker, wishes)
-            finally:
-                worker.baton.give_back()
-        return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
+            return started
+        try:
+            return self._start_with(worker, wishes)
+        finally:
+            worker.baton.give_back()
 
     def _start_with(self, worker: Worker, wishes: Sequence[Wish]) -> list[Started]:
         # The worker rests: what it would be woken to lease is leased in the start's own transaction.

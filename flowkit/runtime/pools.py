@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
+from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 
 
@@ -20,6 +21,16 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Take no more; what runs is left to end by itself."""
+
+
+class RemoteRun(Protocol):
+    """What a remote pool needs of its crew."""
+
+    def begin(self, attempt: Attempt) -> None:
+        """The attempt's executor is called now."""
+
+    def finish(self, attempt: Attempt, settled: Settlement) -> None:
+        """The attempt ended."""
 
 
 class ThreadPool:

@@ -13,14 +13,13 @@ from flowkit.errors import ConfigError, RuntimeClosed
 from flowkit.model.definitions import ExecutorDef
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.context import Services
-from flowkit.runtime.crew import RemoteRun
-from flowkit.runtime.pools import Pool
+from flowkit.runtime.pools import Pool, RemoteRun
 from flowkit.runtime.processes import Died, Finished, Killed, ProcessPool, Raised, Returned
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote_child import find_definition, serve
 from flowkit.runtime.remote_desk import Desk
 from flowkit.runtime.remote_executors import ExecutorRunner
+from flowkit.runtime.services import Services
 
 PROCESS = "process"
 """The name of flowkit's own pool."""

@@ -15,8 +15,8 @@ from flowkit.model.outcome import AttemptTimeout, Failed, Released, Retried, Wor
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempt import failure, settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.context import Services
 from flowkit.runtime.registry import Registry
+from flowkit.runtime.services import Services
 from flowkit.runtime.wire import Answer, KnownKind, Message, Place, Report, Task, pack, refused, unpack
 
 

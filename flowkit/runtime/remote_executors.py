@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.crew import RemoteRun
+from flowkit.runtime.pools import RemoteRun
 from flowkit.runtime.remote_child import run_task
 from flowkit.runtime.remote_desk import Desk
 

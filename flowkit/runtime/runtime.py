@@ -87,6 +87,7 @@ class Runtime(Reads, Operators):
         self._lifecycle = Lifecycle(self._parts)
         self.aio = AsyncRuntime(self)
         try:
+            self._parts.telemetry.instruments.opened(self)
             self.discover(*named, *(announced() if entry_points else ()))
         except BaseException:
             self.close()
@@ -250,6 +251,7 @@ class Runtime(Reads, Operators):
     def close(self) -> None:
         """Stop what runs, close projections and the store; idempotent."""
         self._lifecycle.close()
+        self._parts.telemetry.instruments.closed(self)
         self._parts.close()
 
     def __enter__(self) -> Runtime:

@@ -45,6 +45,7 @@ class Wish:
     run_id: str | None
     name: str | None
     metadata: Mapping[str, Any]
+    origin: Mapping[str, str] = attrs.field(factory=dict)
 
 
 Described = tuple[NewRun, Plan]
@@ -183,7 +184,8 @@ class Starter:
         name = wish.name if wish.name is not None else builder.name
         _check_names(None, name)
         output = output_text(plan.output)
-        return NewRun(run_id, definition.name, name, metadata.decode(), wish.body, wish.digest, output), plan
+        told = (metadata.decode(), wish.body, wish.digest, output, wish.origin)
+        return NewRun(run_id, definition.name, name, *told), plan
 
     def _there(self, tx: Session, wish: Wish) -> Started | None:
         """Return the run that a wish names, if it is there.

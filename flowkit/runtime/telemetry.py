@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from flowkit.model.events import Event
+from flowkit.runtime.instruments import Instruments
 
 Observer = Callable[[Event], None]
 
@@ -50,6 +51,7 @@ class Telemetry:
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers: Sequence[Observer] = tuple(observers)
+        self.instruments = Instruments(self._observers, lambda said: self.log.exception(said))
         self._log: Any = None
         self._configured = False
 
@@ -60,6 +62,10 @@ class Telemetry:
         if self._log is None or configured != self._configured:
             self._log, self._configured = logger(), configured
         return self._log
+
+    def bound(self, **known: Any) -> Any:
+        """Return the logger of the executor that runs here."""
+        return self.log.bind(**known, **self.instruments.log_fields())
 
     @property
     def listening(self) -> bool:
@@ -90,6 +96,7 @@ class Telemetry:
             "worker_id": event.worker_id,
         }
         fields = {name: value for name, value in known.items() if value is not None}
+        fields |= self.instruments.log_fields(event)
         try:
             self.log.log(_LEVELS.get(event.name, logging.DEBUG), event.name, **fields, **_plain(event.fields))
         except Exception:  # a program's broken log processor must not stop the worker

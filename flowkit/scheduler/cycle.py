@@ -160,7 +160,9 @@ class Cycle:
         # What an attempt reads never changes, so it is read outside the write lock.
         with self._engine.read() as tx:
             leased = self._engine.leases.load(tx, taken.held, taken.claim, taken.lanes, taken.now)
-        return leased, [_leased_event(step, taken.now) for step in leased] if self.listening else []
+        if not self.listening:
+            return leased, []
+        return leased, [_leased_event(step, row.ready_at, taken.now) for step, row in zip(leased, taken.held)]
 
     def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
         """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
@@ -241,6 +243,7 @@ class Cycle:
         self._engine.queues.spend(tx, spent)
 
 
-def _leased_event(step: LeasedStep, now: Micros) -> Event:
+def _leased_event(step: LeasedStep, ready_at: Micros, now: Micros) -> Event:
     known: dict[str, Any] = {"run_id": step.run_id, "step_id": step.id, "kind": step.kind, "queue": step.queue}
-    return Event("step_leased", now, attempt=step.attempt, worker_id=step.lease.worker_id, **known)
+    waited = {"wait": max(0, now - ready_at)}
+    return Event("step_leased", now, attempt=step.attempt, worker_id=step.lease.worker_id, fields=waited, **known)

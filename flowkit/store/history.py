@@ -38,6 +38,11 @@ class History:
         return h.select(*columns).where((h.run == param("run")) & (h.first_seq >= param("since"))).order_by(h.first_seq)
 
     @statement
+    def _first(self) -> Any:
+        h, r = self._t.history, self._t.runs
+        return h.select(h.body).join(r, on=(r.key == h.run)).where((r.id == param("id")) & (h.first_seq == 0))
+
+    @statement
     def _ids(self) -> Any:
         s = self._t.steps
         return s.select(s.key, s.id).where(s.run == param("run"))
@@ -54,7 +59,8 @@ class History:
         first, finished, ids = self._runs.apply(tx, tally)
         for key, end in finished.items():
             tally.runs[key].entries.append(("run_finished", None, None, {"status": end.status.value}))
-            tally.tell("run_finished", key, fields={"status": end.status, "package": end.package})
+            took = max(0, tally.now - end.created_at)
+            tally.tell("run_finished", key, fields={"status": end.status, "package": end.package, "duration": took})
         self._write(tx, tally, first)
         return tally.facts(ids)
 
@@ -83,6 +89,13 @@ class History:
         for first, at, worker, entries in parsed:
             for offset, entry in enumerate(entries):
                 yield _event(first + offset, at, worker, entry, ids, base)
+
+    def origin(self, tx: Session, run_id: str) -> dict[str, str]:
+        """Return where a run comes from, as it was told when the run was started; nothing of a run that is gone."""
+        row = tx.row(self._first, id=run_id)
+        entry: list[Any] = json.loads(row[0])[0] if row else []
+        found: dict[str, str] = entry[3].get("origin", {}) if len(entry) > 3 else {}
+        return found
 
     def _ids_in(self, tx: Session, run: int, entries: list[list[Any]], since: int) -> dict[int, str]:
         if not since:

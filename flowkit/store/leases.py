@@ -45,6 +45,7 @@ class Held:
     attempt: int
     epoch: int
     generation: int
+    ready_at: Micros
 
 
 class Leases:
@@ -70,7 +71,7 @@ class Leases:
         }
         free = (s.status == "ready") & s.delayed_until.is_null()
         taken = s.update(change).where(s.key.in_(self.db.dialect.keys("keys")) & free)
-        return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation)
+        return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
 
     @statement
     def _extend(self) -> Any:

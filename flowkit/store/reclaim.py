@@ -37,6 +37,8 @@ class _Expired:
     allow_failure: int
     retry: str | None
     run_status: str
+    queue: str
+    kind: str
 
     @property
     def move(self) -> Move:
@@ -55,10 +57,11 @@ class Reclaim:
 
     @statement
     def _expired(self) -> Any:
-        s, p, r = self._t.steps, self._t.specs, self._t.runs
+        s, p, r, lane = self._t.steps, self._t.specs, self._t.runs, self._t.lanes
         columns = (s.key, s.run, s.id, s.epoch, s.generation, s.attempt, s.max_attempts, s.worker, s.started_at)
-        query = s.select(*columns, s.allow_failure, p.retry, r.status)
+        query = s.select(*columns, s.allow_failure, p.retry, r.status, lane.queue, lane.kind)
         joined = query.join(p, on=(p.step == s.key)).switch(s).join(r, on=(r.key == s.run))
+        joined = joined.switch(s).join(lane, on=(lane.id == s.lane))
         return joined.where((s.status == "running") & (s.expires_at <= param("now"))).limit(BATCH)
 
     def _take_back(self, move: Move, change: dict[Any, Any]) -> Any:
@@ -150,7 +153,8 @@ class Reclaim:
         change.closed += int(move.target.is_ended)
         change.failed += int(move is RECLAIM_SPENT and not step.allow_failure)
         change.canceled_by_run += int(move is DISCARD)
-        known = {"step_id": step.id, "attempt": step.attempt, "worker_id": step.worker}
+        what = {"kind": step.kind, "queue": step.queue}
+        known = {"step_id": step.id, "attempt": step.attempt, "worker_id": step.worker, **what}
         tally.tell("lease_expired", step.run, fields={"moved_to": move.target.value}, **known)
         if move is RECLAIM_SPENT:
             tally.tell("step_failed", step.run, fields={"code": WORKER_LOST, "message": message}, **known)

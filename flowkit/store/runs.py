@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -38,7 +38,11 @@ class StoredRun:
 
 @attrs.frozen
 class NewRun:
-    """A run about to be stored."""
+    """A run about to be stored.
+
+    Attributes:
+        origin: where it comes from, such as a trace; its history begins with it.
+    """
 
     id: str
     package: str
@@ -47,6 +51,7 @@ class NewRun:
     input: bytes
     input_sha256: bytes
     output: str | None
+    origin: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -56,6 +61,7 @@ class FinishedRun:
     id: str
     package: str
     status: RunStatus
+    created_at: Micros
 
 
 class Runs:
@@ -127,7 +133,8 @@ class Runs:
         end = Case(None, [(r.status == "canceling", "canceled"), (r.failed_steps > 0, "failed"), canceled], "succeeded")
         change = {r.status: end, r.ended_at: now, r.events: r.events + 1}
         over = (r.open_steps == 0) & r.status.not_in(_ENDED)
-        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & over).returning(r.key, r.status)
+        ended = r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & over)
+        return ended.returning(r.key, r.status, r.created_at)
 
     @statement
     def _cancel(self) -> Any:
@@ -209,8 +216,9 @@ class Runs:
             tx.run(self._begin, keys=json.dumps(begun), now=tally.now)
         over = [key for key, row in counted.items() if row[5] == 0]
         ends = tx.rows(self._end, keys=json.dumps(over), now=tally.now) if over else []
-        finished = {key: FinishedRun(counted[key][1], counted[key][2], RunStatus(status)) for key, status in ends}
-        return first, finished, {key: row[1] for key, row in counted.items()}
+        ids = {key: row[1] for key, row in counted.items()}
+        finished = {key: FinishedRun(ids[key], counted[key][2], RunStatus(status), at) for key, status, at in ends}
+        return first, finished, ids
 
 
 def _stored(row: tuple[Any, ...]) -> StoredRun:

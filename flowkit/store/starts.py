@@ -32,8 +32,11 @@ class Starts:
             return []
         rows = GraphRows()
         stored = self._runs.keys(tx, [run for run, _ in new])
-        for run, (_, plan) in zip(stored, new):
+        for run, (asked, plan) in zip(stored, new):
             self._graphs.add(tx, run, plan, tally, into=rows)
+            if asked.origin:
+                # Beside the steps, in the entry that the history begins with: a fact of the start, and read by few.
+                tally.run(run.key).entries[-1][3]["origin"] = dict(asked.origin)
             tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.steps)})
         self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)], tally.now)
         self._graphs.write(tx, rows)

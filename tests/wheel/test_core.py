@@ -8,7 +8,7 @@ import pytest
 
 from tests.wheel.environment import ROOT, Environment
 
-OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest"]
+OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest", "opentelemetry"]
 
 HELLO = """
 from flowkit import Runtime, RunBuilder, StepContext, executor, package
@@ -50,7 +50,10 @@ def test_the_command_tells_what_it_can_do(core: Environment, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("feature", "extra"),
-    [("from flowkit import Runtime; Runtime('postgresql:///app')", "postgres")],
+    [
+        ("from flowkit import Runtime; Runtime('postgresql:///app')", "postgres"),
+        ("from flowkit.otel import OpenTelemetry", "otel"),
+    ],
 )
 def test_what_needs_an_extra_says_how_to_install_it(
     core: Environment, tmp_path: Path, feature: str, extra: str
