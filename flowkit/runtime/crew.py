@@ -45,7 +45,8 @@ class Crew:
         self._flying: dict[int, Attempt] = {}
         self.make_pass: Callable[[], bool] | None = None
         self._threads = ThreadPool(size, self._run_pooled, self._hand_over)
-        self._loop = LoopPool(self._run_async)
+        # A pass on the event loop holds nothing up there: it is made when nothing is left in flight.
+        self._loop = LoopPool(self._run_async, self._hand_over)
         self._pools: dict[str, Pool] = {}
 
     @property
@@ -156,6 +157,7 @@ class Crew:
         task = asyncio.current_task()
         if task is not None and hasattr(task, "uncancel"):
             task.uncancel()
+        attempt.is_handed_over = True
         self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
 
     def _deliver(self, attempt: Attempt, settled: Settlement) -> None:

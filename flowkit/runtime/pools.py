@@ -102,10 +102,16 @@ class ThreadPool:
 
 
 class LoopPool:
-    """One thread with an event loop, made when it is needed, for ``async def`` executors."""
+    """One thread with an event loop, made when it is needed, for ``async def`` executors.
 
-    def __init__(self, run: Callable[[Attempt], object]) -> None:
+    Args:
+        after: called on the loop once some attempts have ended, for all that did in the same turn of it.
+    """
+
+    def __init__(self, run: Callable[[Attempt], object], after: Callable[[], None]) -> None:
         self._run = run
+        self._after = after
+        self._is_told = False
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -146,8 +152,18 @@ class LoopPool:
         for attempt in attempts:
             task: asyncio.Task[None] = loop.create_task(self._run(attempt))  # type: ignore[arg-type]
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
             attempt.interruptible(_interruption(loop, task))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._is_told:
+            self._is_told = True
+            task.get_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_told = False
+        self._after()
 
     def close(self) -> None:
         """Cancel what is left and end the loop's thread."""
