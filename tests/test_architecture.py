@@ -14,7 +14,7 @@ TOP = "flowkit/__init__.py"  # the public list, above all floors; imports each n
 
 FLOORS = [
     "errors clock",
-    "model",
+    "model drawing",
     "dsl",
     "store artifacts bodies folders projections projection_files",
     "scheduler",

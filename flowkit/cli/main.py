@@ -21,6 +21,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry(RUNS, _AT + "runs:runs", "List runs, the newest first."),
     "show": Entry(RUNS, _AT + "show:show", "Show a run: its steps as a tree, and why some of them failed."),
     "watch": Entry(RUNS, _AT + "watch:watch", "Watch a run until it has ended."),
+    "graph": Entry(RUNS, _AT + "graph:graph", "Draw the steps of a run, or of a package before it runs."),
     "explain": Entry(RUNS, _AT + "explain:explain", "Say why a step is not running now."),
     "result": Entry(RUNS, _AT + "result:result", "Print a run's output as JSON, or the result of one of its steps."),
     "records": Entry(RUNS, _AT + "records:records", "List the records of a collection, in the order they were stored."),

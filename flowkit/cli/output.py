@@ -31,6 +31,8 @@ COLORS = {
 """The colour of a cell that is one of these words."""
 
 ASCII = {ord("…"): "~", ord("├"): "|", ord("└"): "`", ord("│"): "|", ord("─"): "-"}
+ASCII |= {ord("┐"): "\\", ord("┘"): "/", ord("┌"): "/", ord("┤"): "|", ord("┴"): "+", ord("┬"): "+", ord("┼"): "+"}
+ASCII |= {ord("●"): "*", ord("✗"): "x", ord("◐"): ">", ord("⊘"): "-", ord("○"): "o", ord("×"): "x"}
 ANY_LENGTH = 10_000
 
 
@@ -84,6 +86,17 @@ class Output:
         """Print a line in the colour of a word of it."""
         color = COLORS.get(word) if self.has_color else None
         self._print(click.style(line, fg=color) if color else line)
+
+    def box(self, lanes: str, words: Sequence[str]) -> None:
+        """Print a line of a drawn graph: its lanes, and what is said of the box that stands there, cut at the width."""
+        line, left = lanes, self.width - len(lanes)
+        for word in words:
+            gap = "  " if line != lanes else " "
+            shown = word if len(gap) + len(word) <= left else f"{word[: max(0, left - len(gap) - 1)]}…"
+            if left > len(gap):
+                line += gap + self.paint(word, shown)
+                left -= len(gap) + len(shown)
+        self._print(line)
 
     def text(self, text: str, indent: str = "") -> None:
         """Print a text, its lines broken where they are too long."""

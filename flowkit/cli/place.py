@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,33 @@ class Place:
         with telling(url):
             make_importable(settings)
             with _runtime(url, modules=settings.modules, **_stores(settings), **options) as runtime:
+                yield runtime
+
+
+    @property
+    def has_store(self) -> bool:
+        """Whether a store is named, and is there."""
+        try:
+            refuse_missing(self.settings.store_url())
+        except CommandFailed:
+            return False
+        return True
+
+    def looked_up(self, ask: Callable[[Runtime], str | None]) -> str | None:
+        """Ask something of the store; None where there is no store to ask."""
+        if not self.has_store:
+            return None
+        with self.reading() as runtime:
+            return ask(runtime)
+
+    @contextmanager
+    def describing(self) -> Iterator[Runtime]:
+        """Open what the project's modules register, for describing it: on the store if it is there, else on none."""
+        settings = self.settings
+        url = settings.store_url() if self.has_store else "sqlite://"
+        with telling(url):
+            make_importable(settings)
+            with _runtime(url, modules=settings.modules) as runtime:
                 yield runtime
 
 

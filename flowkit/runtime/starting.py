@@ -132,6 +132,14 @@ class Starter:
         body = canonical(body)
         return Wish(definition, value, body, hashlib.sha256(body).digest(), run_id, name, dict(metadata or {}))
 
+    def describe(self, package: Any, input: Any) -> Plan:
+        """Return the first steps of a run of this package, without storing anything.
+
+        Raises:
+            PackageNotRegistered, InvalidInput, GraphError, LimitExceeded: as a start would.
+        """
+        return self._describe(self.wish(package, input, None, None, None))[1]
+
     def _definition(self, package: Any) -> PackageDef:
         known = self._registry.packages
         if isinstance(package, str):

@@ -17,6 +17,7 @@ from flowkit.store.lanes import Lanes
 from flowkit.store.leases import Leases
 from flowkit.store.migrate import migrate
 from flowkit.store.outcomes import Outcomes
+from flowkit.store.pictures import Pictures
 from flowkit.store.propagate import Propagation
 from flowkit.store.prune import Pruning
 from flowkit.store.queues import Queues
@@ -51,6 +52,7 @@ class Engine:
         self.commands = Commands(self.db, self.tables, self.runs, self.history)
         self.catalog = Catalog(self.db, self.tables)
         self.workers = Workers(self.db, self.tables)
+        self.pictures = Pictures(self.db, self.tables)
         self.views = Views(self.db, self.tables, self.history)
         self.unfinished = Unfinished(self.db, self.tables)
         self.health = Health(self.db, self.tables)
