@@ -56,8 +56,11 @@ class Keeper:
                 self._extend_at = now + extend_every(self._lease)
             self._attempts[id(attempt)] = attempt
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._keep, name="flowkit-keeper", daemon=True)
-                self._thread.start()
+                self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._keep, name="flowkit-keeper", daemon=True)
+        self._thread.start()
 
     def begin(self, attempt: Attempt) -> None:
         """Start the clock of an attempt's timeout; it counts from the call of the executor."""
@@ -103,14 +106,18 @@ class Keeper:
                 if self._closed or (not attempts and self._idle()):
                     self._thread = None
                     return
-            now = self._clock.monotonic()
-            self._expire([a for a in attempts if a.deadline is not None and a.deadline <= now])
-            if now >= self._extend_at:
-                self._extend_at = now + extend_every(self._lease)
-                self._extend(attempts)
-            elif any(a.progress is not a.progress_stored for a in attempts):
-                self._store_progress(attempts)
+            self.look_after(attempts)
             self._wait(attempts)
+
+    def look_after(self, attempts: list[Attempt]) -> None:
+        """Do what is due: end attempts whose time is over, extend the leases of the others, store progress."""
+        now = self._clock.monotonic()
+        self._expire([a for a in attempts if a.deadline is not None and a.deadline <= now])
+        if now >= self._extend_at:
+            self._extend_at = now + extend_every(self._lease)
+            self._extend(attempts)
+        elif any(a.progress is not a.progress_stored for a in attempts):
+            self._store_progress(attempts)
 
     def _idle(self) -> bool:
         # A thread that ended with every short attempt would be started again for each: it lingers until the next
@@ -148,12 +155,12 @@ class Keeper:
             with self._engine.write() as tx:
                 steps = [attempt.leased for attempt in held]
                 kept = self._engine.leases.extend(tx, steps, micros(self._lease), tx.now())
-                self._write_progress(tx, [a for a in held if a.leased.key in kept])
+                self._write_progress(tx, [a for a in held if _lease_of(a) in kept])
         except StoreError:
             self._distrust(held)
             return
         for attempt in held:
-            status = kept.get(attempt.leased.key)
+            status = kept.get(_lease_of(attempt))
             attempt.trusted_until = started + trusted_for(self._lease)
             if status is None and not attempt.settled:
                 attempt.stop("lost")
@@ -180,3 +187,7 @@ class Keeper:
         self._engine.effects.progress(tx, [(a.leased.key, progress) for a, progress in told])
         for attempt, progress in told:
             attempt.progress_stored = progress
+
+
+def _lease_of(attempt: Attempt) -> tuple[int, int]:
+    return attempt.leased.key, attempt.leased.lease.epoch

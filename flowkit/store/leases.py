@@ -83,7 +83,7 @@ class Leases:
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
         mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
         status = r.select(r.status).where(r.key == s.run)
-        return s.update(change).from_(b).where(mine).returning(s.key, status)
+        return s.update(change).from_(b).where(mine).returning(s.key, s.epoch, status)
 
     @statement
     def _load(self) -> Any:
@@ -108,10 +108,14 @@ class Leases:
             tally.note("step_leased", row.key, row.epoch).started = True
         return held
 
-    def extend(self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros) -> dict[int, str]:
-        """Make leases last until now plus *duration*; returns the status of the run for each that still held."""
+    def extend(
+        self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros
+    ) -> dict[tuple[int, int], str]:
+        """Make leases last until now plus *duration*; returns, by key and epoch, the run's status where one held."""
         held = json.dumps([(step.key, step.lease.epoch, step.lease.token) for step in leased])
-        return dict(tx.rows(self._extend, held=held, expires_at=now + duration, now=now))
+        rows = tx.rows(self._extend, held=held, expires_at=now + duration, now=now)
+        # By epoch too: a worker may hold an attempt whose lease is lost beside a later one of the same step.
+        return {(key, epoch): status for key, epoch, status in rows}
 
     def load(
         self, tx: Session, held: Sequence[Held], claim: Claim, lanes: dict[int, Lane], now: Micros

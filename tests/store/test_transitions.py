@@ -12,8 +12,9 @@ from flowkit.errors import GraphError
 from flowkit.model.outcome import Released
 from flowkit.model.plan import Edge, Plan
 from flowkit.model.states import RunStatus
-from flowkit.model.step import Settlement
+from flowkit.model.step import LeasedStep, Settlement
 from flowkit.store.closing import Verdict
+from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from tests.store.flow import LEASE_SECONDS, Flow, again, failure, plan, step, success
 from tests.store.story import (
@@ -140,6 +141,11 @@ def test_of_what_a_worker_serves_the_lowest_priority_number_goes_first_then_the_
 # T5: extended
 
 
+def extended(flow: Flow, tx: Session, *leased: LeasedStep, seconds: int) -> dict[tuple[int, int], str]:
+    """Extend leases; returns, by key and epoch, the run's status of each that still held."""
+    return flow.engine.leases.extend(tx, leased, seconds * SECOND, tx.now())
+
+
 def test_an_extended_lease_lasts_from_now_on(flow: Flow) -> None:
     run = flow.start(step("a"))
     leased = flow.lease_one()
@@ -147,8 +153,8 @@ def test_an_extended_lease_lasts_from_now_on(flow: Flow) -> None:
 
     stranger = attrs.evolve(leased, lease=attrs.evolve(leased.lease, token="somebody else's"))
     with flow.engine.write() as tx:
-        assert flow.engine.leases.extend(tx, [leased], 30 * SECOND, tx.now()) == {leased.key: "running"}
-        assert flow.engine.leases.extend(tx, [stranger], 90 * SECOND, tx.now()) == {}
+        assert extended(flow, tx, leased, seconds=30) == {(leased.key, leased.lease.epoch): "running"}
+        assert extended(flow, tx, stranger, seconds=90) == {}
 
     assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == 30
 
@@ -158,13 +164,25 @@ def test_an_expired_lease_can_be_extended_until_somebody_takes_the_step_back(flo
     leased = flow.lease_one()
     flow.clock.advance(LEASE_SECONDS + 1)
     with flow.engine.write() as tx:
-        assert leased.key in flow.engine.leases.extend(tx, [leased], 30 * SECOND, tx.now())
+        assert (leased.key, leased.lease.epoch) in extended(flow, tx, leased, seconds=30)
 
     flow.clock.advance(LEASE_SECONDS + 1)
     flow.turn(slots=0, worker="bob")
 
     with flow.engine.write() as tx:
-        assert flow.engine.leases.extend(tx, [leased], 30 * SECOND, tx.now()) == {}
+        assert extended(flow, tx, leased, seconds=30) == {}
+
+
+def test_extending_tells_a_lost_lease_from_a_later_one_of_the_same_step(flow: Flow) -> None:
+    flow.start(step("a"))
+    lost = flow.lease_one()
+    flow.clock.advance(LEASE_SECONDS + 1)
+    flow.turn(slots=0)
+    flow.clock.advance(LEASE_SECONDS + 1)
+    later = flow.lease_one()
+
+    with flow.engine.write() as tx:
+        assert extended(flow, tx, lost, later, seconds=30) == {(later.key, later.lease.epoch): "running"}
 
 
 def test_extending_tells_that_the_run_is_being_canceled(flow: Flow) -> None:
@@ -173,7 +191,7 @@ def test_extending_tells_that_the_run_is_being_canceled(flow: Flow) -> None:
     flow.cancel(run)
 
     with flow.engine.write() as tx:
-        assert flow.engine.leases.extend(tx, [leased], 30 * SECOND, tx.now()) == {leased.key: "canceling"}
+        assert extended(flow, tx, leased, seconds=30) == {(leased.key, leased.lease.epoch): "canceling"}
 
 
 # T6: succeeded
