@@ -52,12 +52,17 @@ class Placed:
 
 @attrs.define
 class GraphRows:
-    """Rows of new steps, their specs, gates and edges, gathered until they are written."""
+    """Rows of new steps, their specs, gates and edges, gathered until they are written.
+
+    Attributes:
+        delayed_at: by the clock of which instant steps are due later, if any are.
+    """
 
     steps: list[Row] = attrs.field(factory=list)
     specs: list[Row] = attrs.field(factory=list)
     gates: list[Row] = attrs.field(factory=list)
     deps: list[Row] = attrs.field(factory=list)
+    delayed_at: Micros | None = None
 
 
 @attrs.frozen
@@ -84,6 +89,8 @@ class NewGraph:
 
     def write(self, rows: GraphRows, lanes: dict[tuple[str, str], int]) -> int:
         """Add this graph's rows; returns how many edges it has."""
+        if any(step.delay for step in self.plan.steps):
+            rows.delayed_at = self.now
         for index in self.new:
             rows.steps.append(self._step(index, lanes))
             rows.specs.append(self._spec(index))

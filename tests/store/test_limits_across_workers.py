@@ -154,6 +154,16 @@ def test_after_a_step_back_of_the_clock_leases_and_delays_last_as_long_as_they_w
     assert attempts_of(flow, run, "leased") == [(0, 1, "lost")]
 
 
+def test_a_delay_lasts_as_long_as_it_was_meant_to_though_no_worker_saw_the_clock_that_was_set_back(flow: Flow) -> None:
+    flow.start(step("later", delay=15 * SECOND))
+    flow.clock.set(START - 3600 * SECOND)
+
+    assert flow.lease() == []
+    flow.clock.advance(15)
+
+    assert [leased.id for leased in flow.lease()] == ["later"]
+
+
 def test_a_lease_can_be_extended_and_settled_under_a_clock_that_was_set_back(flow: Flow) -> None:
     run = flow.start(step("a"))
     leased = flow.lease_one()
