@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real engine on a real store in a made-up world, decided by one seed."""

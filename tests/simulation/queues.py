@@ -1,0 +1,53 @@
+"""The model of the queues: who may start now, by limits and buckets that are counted here once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from flowkit.clock import SECOND, Micros
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class QueueModel:
+    """Which queues are paused, how many of each run, and how much is in each bucket."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._paused: set[str] = set()
+        self._before: set[str] = set()
+        self._levels: dict[str, tuple[int, Micros]] = {}
+
+    def look(self) -> None:
+        """Read which queues are paused; what started in this transaction had to obey what stood before it."""
+        self._before = self._paused
+        rows = self._world.stage.rows("SELECT name FROM queues WHERE paused <> 0")
+        self._paused = {name for (name,) in rows}
+
+    def is_paused(self, name: str) -> bool:
+        """Whether a queue is paused by what is committed."""
+        return name in self._paused
+
+    def start(self, queue: str, at: Micros, rows: Iterable[Any]) -> Iterator[str]:
+        """Judge a start in a queue at an instant of the engine."""
+        if queue in self._before:
+            yield f"queue {queue} is paused"
+        config = self._world.client.limits.get(queue)
+        if config is None:
+            return
+        running = sum(row.status == "running" and row.queue == queue for row in rows)
+        if config.max_workers is not None and running > config.max_workers:
+            yield f"{running} run in queue {queue}, {config.max_workers} may"
+        # The promise is about engine time; of a clock that was set nobody can say what a second of it is.
+        if config.rate_limit is not None and self._world.judge.clocks_are_honest:
+            yield from self._take(queue, config.rate_limit, at)
+
+    def _take(self, queue: str, limit: Any, at: Micros) -> Iterator[str]:
+        full = limit.burst * 1000 * SECOND
+        level, since = self._levels.get(queue, (full, at))
+        level = min(full, level + max(0, at - since) * round(limit.rate_per_second * 1000)) - 1000 * SECOND
+        self._levels[queue] = (level, max(since, at))
+        if level < 0:
+            yield f"queue {queue} starts more than its bucket allows"
