@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flowkit.model.outputs import Artifact, ArtifactRef, Progress, Record
     from flowkit.model.retry import Retry
     from flowkit.model.run import Page, Run, StepCounts
+    from flowkit.model.sensitive import Sensitive, sensitive
     from flowkit.model.states import RunStatus, StepStatus
     from flowkit.model.step import Attempt, Step, StepResult
     from flowkit.projections import Projection, SQLiteProjectionStore
@@ -113,6 +114,7 @@ __all__ = [
     "SQLiteProjectionStore",
     "SQLiteStore",
     "SchemaTooNew",
+    "Sensitive",
     "Step",
     "StepContext",
     "StepCounts",
@@ -134,6 +136,7 @@ __all__ = [
     "optional",
     "package",
     "require",
+    "sensitive",
 ]
 
 # A name is imported when it is first asked for. pytest loads flowkit's plugin wherever flowkit is installed, and the
@@ -157,6 +160,7 @@ _HOMES = {
     "flowkit.model.outputs": "Artifact ArtifactRef Progress Record",
     "flowkit.model.retry": "Retry",
     "flowkit.model.run": "Page Run StepCounts",
+    "flowkit.model.sensitive": "Sensitive sensitive",
     "flowkit.model.states": "RunStatus StepStatus",
     "flowkit.model.step": "Attempt Step StepResult",
     "flowkit.projections": "Projection SQLiteProjectionStore",

@@ -52,6 +52,11 @@ def with_output(function: Function) -> Function:
     return _json(command)  # type: ignore[return-value]
 
 
+def with_reveal(function: Function) -> Function:
+    """Give the command ``reveal``: whether sensitive values are shown."""
+    return click.option("--reveal", is_flag=True, help="Show values of sensitive fields too.")(function)
+
+
 class RunId(Param):
     """A run, by its id, the beginning of it, or ``@last``; the shell completes it from the store."""
 

@@ -14,6 +14,7 @@ from flowkit.cli.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
+    from flowkit.runtime.curtain import Curtain
     from flowkit.runtime.runtime import Runtime
 
 LAST = "@last"
@@ -138,8 +139,15 @@ def find_run(runtime: Runtime, text: str) -> str:
     raise CommandFailed(f"run {text!r} is not in the store", hint=_near_run(runtime, text), code=NOT_FOUND)
 
 
-def get_run(runtime: Runtime, run_id: str) -> Run:
-    """Return a run.
+def curtain_of(runtime: Runtime, reveal: bool = False) -> Curtain:
+    """Return what hides sensitive values, all of them unless *reveal* says so."""
+    from flowkit.runtime.curtain import Curtain
+
+    return Curtain(runtime, reveal=reveal)
+
+
+def get_run(runtime: Runtime, run_id: str, reveal: bool = False) -> Run:
+    """Return a run, its sensitive values hidden unless *reveal* says so.
 
     Raises:
         CommandFailed: there is none.
@@ -147,7 +155,7 @@ def get_run(runtime: Runtime, run_id: str) -> Run:
     run = runtime.workflow(run_id)
     if run is None:
         raise CommandFailed(f"run {run_id!r} is not in the store", hint=_near_run(runtime, run_id), code=NOT_FOUND)
-    return run
+    return curtain_of(runtime, reveal).run(run)
 
 
 def _near_run(runtime: Runtime, text: str) -> str:

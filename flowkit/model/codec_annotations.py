@@ -8,11 +8,12 @@ import sys
 import typing
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 
 from flowkit.model.definitions import ANY
+from flowkit.model.sensitive import Sensitive, is_sensitive, unmarked
 
 TAG = "_type"
 """The key that says which class of a union an object is."""
@@ -35,11 +36,15 @@ Keep = Callable[[Any], bool]
 
 def origin_of(annotation: Any) -> Any:
     """Return the class of an annotation without its arguments."""
+    if is_sensitive(annotation):
+        return origin_of(unmarked(annotation))
     return get_origin(annotation) or annotation
 
 
 def shown(annotation: Any) -> str:
     """Write an annotation as a reader would: ``dict[str, Item | None]``."""
+    if is_sensitive(annotation):
+        return shown(unmarked(annotation))
     if annotation is NONE or annotation is ...:
         return "None" if annotation is NONE else "..."
     origin, args = origin_of(annotation), get_args(annotation)
@@ -53,7 +58,12 @@ def shown(annotation: Any) -> str:
 
 
 def simplified(annotation: Any, keep: Keep = lambda annotation: False) -> Any:
-    """Return an annotation of classes, collections, unions and literals alone: without aliases and ``Annotated``."""
+    """Return an annotation of classes, collections, unions and literals alone: without aliases and ``Annotated``.
+
+    The mark of values that are not to be shown is kept.
+    """
+    if is_sensitive(annotation):
+        return Annotated[simplified(unmarked(annotation), keep), Sensitive()]
     origin, args = get_origin(annotation), get_args(annotation)
     name = getattr(origin, "__name__", None) or getattr(origin, "_name", None)
     if keep(annotation) or origin is Literal:
@@ -92,6 +102,8 @@ def _with_arguments(annotation: Any, origin: Any, args: tuple[Any, ...], keep: K
 
 def kind_of(annotation: Any) -> str:
     """Name the kind of a simplified annotation; empty when it is no scalar, collection or class with fields."""
+    if is_sensitive(annotation):
+        return "sensitive"
     cls = origin_of(annotation)
     if not isinstance(cls, type) or cls in KINDS:
         return KINDS.get(cls, "") if isinstance(cls, collections.abc.Hashable) else ""

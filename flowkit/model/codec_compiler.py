@@ -17,6 +17,7 @@ from flowkit.model.codec_hooks import ANYTHING, DICT, Hooks, passing
 from flowkit.model.codec_models import model_hooks
 from flowkit.model.codec_records import class_hooks, tuple_hooks, typed_dict_hooks
 from flowkit.model.codec_scalars import SCALARS, choice
+from flowkit.model.codec_sensitive import sensitive_hooks
 from flowkit.model.codec_unions import union_hooks
 from flowkit.model.codec_user import UserHooks, copied
 from flowkit.model.schema import fields_of
@@ -151,6 +152,7 @@ class Compiler:
             "namedtuple": lambda t: tuple_hooks(t, find, converter),
             "class": lambda t: class_hooks(t, find, converter),
             "typeddict": lambda t: typed_dict_hooks(t, find, converter),
+            "sensitive": lambda t: sensitive_hooks(t, find),
         }
         return makers.get(kind, _refused)(annotation)
 

@@ -13,6 +13,7 @@ from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_
 from flowkit.model.codec_annotations import kind_of, origin_of
 from flowkit.model.codec_hooks import Find, Hooks, Structure, container
 from flowkit.model.codec_problems import Misfit, Unfit, key_step, problems_of
+from flowkit.model.codec_sensitive import discreet
 from flowkit.model.schema import Field, fields_of, own_fields
 
 _DERIVED = "has init=False and would not come back; eq=False says that it does not matter"
@@ -45,7 +46,7 @@ def class_hooks(annotation: Any, find: Find, converter: cattrs.Converter) -> Hoo
     """Return the hooks of an attrs class or a dataclass."""
     cls, fields = origin_of(annotation), fields_of(annotation)
     hooks = [_field(cls, field, find) for field in fields]
-    read = _record(cls, fields, hooks, converter, cls)
+    read = _record(cls, fields, hooks, converter, discreet(cls, fields))
     overrides: Any = {
         field.name: override(rename=field.key, unstruct_hook=found.unstructure) for field, found in zip(fields, hooks)
     }

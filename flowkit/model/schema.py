@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import attrs
 
 from flowkit.model.codec_annotations import NONE, TAG, Keep, choices_of, kind_of, origin_of, shown, simplified
+from flowkit.model.sensitive import SCHEMA, Sensitive, is_marked, is_sensitive, unmarked
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SCALARS: dict[Any, dict[str, Any]] = {
@@ -79,6 +80,8 @@ def _field(field: Any, types: Mapping[str, Any]) -> Field:
     made = getattr(field, "default_factory", dataclasses.MISSING) is not dataclasses.MISSING
     default = attrs.NOTHING if any(field.default is nothing for nothing in missing) else field.default
     value = ... if default is attrs.NOTHING or type(default) is type(attrs.Factory(list)) else default
+    if is_marked(field):
+        annotation = Annotated[annotation, Sensitive()]
     return Field(
         field.name,
         getattr(field, "alias", None) or field.name,
@@ -139,6 +142,8 @@ class Document:
     def _schema(self, annotation: Any) -> dict[str, Any]:
         annotation = simplified(annotation, self._keep)
         kind, args = kind_of(annotation), get_args(annotation)
+        if kind == "sensitive":
+            return {**self._schema(unmarked(annotation)), **SCHEMA}
         if self._keep(annotation) or kind == "any":
             return {}
         if not kind:
@@ -192,7 +197,7 @@ class Document:
 
     def _property(self, field: Field) -> dict[str, Any]:
         schema = self._schema(field.type)
-        if field.default is ...:
+        if field.default is ... or is_sensitive(field.type):
             return schema
         try:
             return schema | {"default": self._encode(field.default, field.type)}

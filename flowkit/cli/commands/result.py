@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowkit.cli.failing import FAILED, NOT_FOUND, TIMED_OUT, CommandFailed
-from flowkit.cli.options import run_argument, with_output, with_store
+from flowkit.cli.options import run_argument, with_output, with_reveal, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration
-from flowkit.cli.place import Place, find_run, get_run
+from flowkit.cli.place import Place, curtain_of, find_run, get_run
 
 if TYPE_CHECKING:
     from flowkit.model.step import StepResult
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.argument("step_id", metavar="[STEP]", required=False)
 @click.option("--wait", is_flag=True, help="Wait until the run has ended.")
 @click.option("--timeout", type=Duration(), help="Wait for this long at most: seconds, or like 15m or 2h.")
+@with_reveal
 @with_store
 @with_output
 def result(
-    place: Place, out: Output, run_id: str, step_id: str | None, wait: bool, timeout: float | None
+    place: Place, out: Output, run_id: str, step_id: str | None, wait: bool, timeout: float | None, reveal: bool
 ) -> None:
     """Print a run's output as JSON, or the result of one of its steps.
 
@@ -42,12 +43,14 @@ def result(
         if wait or timeout is not None:
             handle.wait(timeout)
         if step_id is not None:
-            _print_step(runtime.result(run_id, step_id), step_id, out)
+            found = runtime.result(run_id, step_id)
+            kind = runtime.step(run_id, step_id).kind
+            _print_step(found and curtain_of(runtime, reveal).result(found, kind), step_id, out)
             return
         run = get_run(runtime, run_id)
         if not run.is_ended:
             raise _not_ended(f"run {run_id!r} is {run.status.value}")
-        output = _output(handle)
+        output = curtain_of(runtime, reveal).output(run_id, _output(handle))
     out.json({"run": run_id, "status": run.status.value, "output": output} if out.is_json else output)
 
 

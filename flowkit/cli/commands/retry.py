@@ -7,7 +7,7 @@ import click
 from flowkit.cli.failing import USAGE, CommandFailed
 from flowkit.cli.options import run_argument, with_output, with_store
 from flowkit.cli.output import Output
-from flowkit.cli.place import Place, find_run
+from flowkit.cli.place import Place, curtain_of, find_run
 from flowkit.cli.words import count
 
 
@@ -34,10 +34,10 @@ def retry(place: Place, out: Output, run_id: str, step_id: str | None, force: bo
     with place.reading() as runtime:
         run_id = find_run(runtime, run_id)
         if step_id is not None:
-            step = runtime.retry_step(run_id, step_id, force=force)
+            step = curtain_of(runtime).step(runtime.retry_step(run_id, step_id, force=force))
             shape, told = step_shape(step), f"step {step.id} of run {run_id} is {step.status.value} again"
         else:
-            run = runtime.retry_run(run_id)
+            run = curtain_of(runtime).run(runtime.retry_run(run_id))
             shape = run_shape(run)
             told = f"run {run.id} is {run.status.value} again, {count(run.steps.open, 'step')} to do"
     if out.is_json:

@@ -11,7 +11,7 @@ from flowkit.cli.failing import TIMED_OUT, CommandFailed
 from flowkit.cli.options import PackageName, with_output, with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration, parsed_entries, read_input
-from flowkit.cli.place import Place, get_run
+from flowkit.cli.place import Place, curtain_of, get_run
 from flowkit.cli.showing import show_error
 from flowkit.cli.signals import Stopped
 from flowkit.cli.words import count
@@ -114,7 +114,7 @@ def _tell_ended(runtime: Runtime, found: Run, out: Output) -> int:
     out.line(f"run {found.id} {found.status.value}")
     if found.status.value == "failed":
         for step in runtime.steps(found.id, status="failed", limit=FAILURES):
-            show_error(Output(is_aside=True), step, with_traceback=False)
+            show_error(Output(is_aside=True), curtain_of(runtime).step(step), with_traceback=False)
     out.note(f"flowkit show {found.id} tells more")
     return end_of(found)
 

@@ -10,7 +10,7 @@ import click
 from flowkit.cli.options import with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Instant, parsed_entries, split_list
-from flowkit.cli.place import Place
+from flowkit.cli.place import Place, curtain_of
 from flowkit.cli.plain import Column
 from flowkit.cli.words import duration, when
 
@@ -58,8 +58,9 @@ def runs(
     entries = parsed_entries("--metadata", metadata) or None
     with place.reading() as runtime:
         page = runtime.runs(status=wanted, package=package, metadata=entries, since=since, until=until, limit=limit)
+        found = list(map(curtain_of(runtime).run, page))
     if out.is_json:
-        out.json({"runs": [run_shape(run) for run in page], "more": page.cursor is not None})
+        out.json({"runs": [run_shape(run) for run in found], "more": page.cursor is not None})
         return
     if not page:
         out.note("no run is like that" if wanted or package or entries or since or until else "there are no runs yet")
