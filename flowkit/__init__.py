@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from flowkit.runtime.aio import AsyncRunHandle, AsyncRuntime
     from flowkit.runtime.context import StepContext
     from flowkit.runtime.handle import RunHandle
+    from flowkit.runtime.inline import CycleResult
     from flowkit.runtime.runtime import Runtime
-    from flowkit.runtime.worker import CycleResult
     from flowkit.scheduler.explain import Explanation
     from flowkit.store.postgres_store import PostgresStore
     from flowkit.store.stores import SQLiteStore
@@ -168,7 +168,7 @@ _HOMES = {
     "flowkit.runtime.context": "StepContext",
     "flowkit.runtime.handle": "RunHandle",
     "flowkit.runtime.runtime": "Runtime",
-    "flowkit.runtime.worker": "CycleResult",
+    "flowkit.runtime.inline": "CycleResult",
     "flowkit.scheduler.explain": "Explanation",
     "flowkit.store.postgres_store": "PostgresStore",
     "flowkit.store.stores": "SQLiteStore",

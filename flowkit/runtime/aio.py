@@ -20,8 +20,8 @@ from flowkit.model.states import ENDED_RUN, RunStatus, StepStatus
 from flowkit.model.stats import QueueInfo, Stats
 from flowkit.model.step import Attempt, Step, StepResult
 from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
-from flowkit.runtime.worker import CycleResult
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
 

@@ -12,9 +12,10 @@ from flowkit.clock import SystemClock
 from flowkit.errors import ConfigError, InvalidTransition, RunNotFound
 from flowkit.model.run import Run
 from flowkit.runtime.forks import renew_after_fork
+from flowkit.runtime.inline import CycleResult, Inline
 from flowkit.runtime.parts import Parts
 from flowkit.runtime.settings import checked_cycles, checked_timeout
-from flowkit.runtime.worker import CycleResult, Worker
+from flowkit.runtime.worker import Worker
 
 GRACE = 10.0
 _HOST = SystemClock()
@@ -54,7 +55,7 @@ class Lifecycle:
             raise InvalidTransition(f"{message}; call it after the commit", None)
 
     @contextmanager
-    def _inline(self, call: str) -> Iterator[Worker]:
+    def _inline(self, call: str) -> Iterator[Inline]:
         with self._parts.inline_lock:
             inline = self._parts.inline
             # One thread at a time has the lock, so an attempt that is under way here is the one that calls.

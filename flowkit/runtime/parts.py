@@ -20,6 +20,7 @@ from flowkit.projections import ProjectionStore
 from flowkit.runtime.announcing import Announcement
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.inline import Inline
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
@@ -80,7 +81,7 @@ class Parts:
         self.crews: list[Crew] = []
         self.looping: Worker | None = None
         self.inline_lock = threading.RLock()
-        self._inline: Worker | None = None
+        self._inline: Inline | None = None
         self._abandoned: list[Crew] = []
         self._inherited: list[Crew] = []
         self._closed = False
@@ -196,10 +197,10 @@ class Parts:
             self.crews.remove(worker.crew)
 
     @property
-    def inline(self) -> Worker:
+    def inline(self) -> Inline:
         """The worker that runs attempts in the calling thread."""
         if self._inline is None:
-            self._inline = self.worker()
+            self._inline = Inline(self.worker())
         return self._inline
 
     def start(self, wishes: Sequence[Wish]) -> list[RunHandle[Any]]:

@@ -23,13 +23,13 @@ from flowkit.runtime.aio import AsyncRuntime
 from flowkit.runtime.calls import StartCall, StartManyCall
 from flowkit.runtime.discovery import announced, discover
 from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.lifecycle import GRACE, Lifecycle
 from flowkit.runtime.operators import Operators
 from flowkit.runtime.parts import Parts
 from flowkit.runtime.reads import Reads
 from flowkit.runtime.settings import check_objects, named_modules, seconds, settings_of
 from flowkit.runtime.telemetry import Observer
-from flowkit.runtime.worker import CycleResult
 from flowkit.store.stores import Store, store_of
 
 Duration = float | timedelta

@@ -1,4 +1,4 @@
-"""The worker's loop: cycle, hand to the pools, wait to be woken, stop; and the same one attempt at a time."""
+"""The worker's loop: cycle, hand to the pools, wait to be woken, stop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 
-import attrs
-
 from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
 from flowkit.model.events import Event
-from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
-from flowkit.model.step import LeasedStep, Settlement
+from flowkit.model.step import Settlement
 from flowkit.runtime.baton import Baton
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.telemetry import Telemetry
@@ -27,40 +24,6 @@ PAUSE_AFTER_ERROR = (0.05, 5.0)
 
 SOON = 0.005
 """Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
-
-
-@attrs.frozen
-class CycleResult:
-    """What a cycle, or a drain of several, did.
-
-    Attributes:
-        refreshed: waiting steps that became ready.
-        succeeded: attempts whose step succeeded.
-        retried: attempts that failed, whose step is attempted again later.
-        failed: attempts whose step failed for good.
-        canceled: attempts of runs that were canceled meanwhile.
-    """
-
-    refreshed: int = 0
-    succeeded: int = 0
-    retried: int = 0
-    failed: int = 0
-    canceled: int = 0
-
-    @property
-    def processed(self) -> int:
-        """How many attempts were settled."""
-        return self.succeeded + self.retried + self.failed + self.canceled
-
-    def __add__(self, other: CycleResult) -> CycleResult:
-        return CycleResult(*(a + b for a, b in zip(attrs.astuple(self), attrs.astuple(other))))
-
-
-def counted(turned: Turned) -> CycleResult:
-    """Count what one turn did."""
-    moves: list[Move | None] = turned.moves
-    counts = [moves.count(move) for move in (SUCCEED, RETRY, FAIL, DISCARD)]
-    return CycleResult(turned.promoted, *counts)
 
 
 class Worker:
@@ -95,7 +58,7 @@ class Worker:
 
     def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
         """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
-        self._stand_still_if_crashed()
+        self.stand_still_if_crashed()
         self._kept += self.crew.collect()
         self._cycle.listening = self._telemetry.listening
         free = self.crew.free if slots is None else min(slots, self.crew.free)
@@ -111,10 +74,6 @@ class Worker:
         if turned.leased:
             self._point("after_lease")
         return turned
-
-    def _stand_still_if_crashed(self) -> None:
-        if self.crew.crashed is not None:
-            raise self.crew.crashed
 
     def _tell(self, turned: Turned) -> None:
         ended = [event.run_id for event in turned.events if event.name == "run_finished" and event.run_id]
@@ -143,7 +102,7 @@ class Worker:
                     self._wait_out(error)
 
     def _pass(self, poll_interval: float) -> None:
-        self._stand_still_if_crashed()
+        self.stand_still_if_crashed()
         hinted, self.crew.wake.there_is_work = self.crew.wake.there_is_work, False
         if not (self.crew.has_mail or self._kept or (hinted and self.crew.free)):
             due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds(), self.only))
@@ -217,6 +176,16 @@ class Worker:
             elif not self.crew.in_flight:
                 self._tell_idle({})
 
+    def look(self, slots: int, run: int | None = None) -> tuple[bool, Micros | None]:
+        """Say whether a turn for *slots* attempts would do anything now, or else when."""
+        due, wake_at, _ = self._cycle.look(Demand(min(slots, self.crew.free), self._kinds(), run))
+        return due, wake_at
+
+    def stand_still_if_crashed(self) -> None:
+        """Raise what crashed the crew, if something did."""
+        if self.crew.crashed is not None:
+            raise self.crew.crashed
+
     def _tell_idle(self, held: dict[str, Micros]) -> None:
         if self._idle_told or self.crew.in_flight:
             return
@@ -240,7 +209,7 @@ class Worker:
         """
         since = self._clock.monotonic()
         while self.crew.in_flight > self.crew.zombies or self.crew.has_mail or self._kept:
-            self._stand_still_if_crashed()
+            self.stand_still_if_crashed()
             left = since + grace() - self._clock.monotonic()
             if left <= 0:
                 self.crew.give_up()
@@ -254,39 +223,3 @@ class Worker:
                 if left <= 0:
                     return
                 self._wait_out(error)
-
-    def run_once(self, run: int | None = None) -> CycleResult:
-        """Make one deterministic pass in the calling thread: one attempt after another, each step at most once."""
-        seen: list[int] = []
-        total = CycleResult()
-        while len(seen) < self.crew.size:
-            turned = self.turn(1, run=run, skip=seen)
-            total += counted(turned)
-            if not turned.leased:
-                return total
-            seen.append(turned.leased[0].key)
-            self._attempt_here(turned.leased[0])
-        return total + counted(self.turn(0))
-
-    def _attempt_here(self, leased: LeasedStep) -> None:
-        attempt = self.crew.prepare(leased)
-        definition = attempt.executable.definition
-        if definition.pool is None and not definition.is_async and leased.timeout is None:
-            try:
-                self.crew.run_here(attempt)
-            except KeyboardInterrupt:
-                self.crew.give_up()
-                self.turn(0)
-                raise
-            return
-        # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
-        self.crew.launch_attempts([attempt])
-        while not attempt.settled:
-            self._stand_still_if_crashed()
-            self.crew.wake.wait(1.0)
-            self.crew.wake.clear()
-
-    def look(self, run: int | None = None) -> tuple[bool, Micros | None]:
-        """Say whether a pass would do anything now, or else when."""
-        due, wake_at, _ = self._cycle.look(Demand(min(1, self.crew.free), self._kinds(), run))
-        return due, wake_at

@@ -1,0 +1,93 @@
+"""Passes made in the calling thread: one attempt after another, in an order that is always the same."""
+
+from __future__ import annotations
+
+import attrs
+
+from flowkit.clock import Micros
+from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
+from flowkit.model.step import LeasedStep
+from flowkit.runtime.crew import Crew
+from flowkit.runtime.worker import Worker
+from flowkit.scheduler.cycle import Turned
+
+
+@attrs.frozen
+class CycleResult:
+    """What a cycle, or a drain of several, did.
+
+    Attributes:
+        refreshed: waiting steps that became ready.
+        succeeded: attempts whose step succeeded.
+        retried: attempts that failed, whose step is attempted again later.
+        failed: attempts whose step failed for good.
+        canceled: attempts of runs that were canceled meanwhile.
+    """
+
+    refreshed: int = 0
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def processed(self) -> int:
+        """How many attempts were settled."""
+        return self.succeeded + self.retried + self.failed + self.canceled
+
+    def __add__(self, other: CycleResult) -> CycleResult:
+        return CycleResult(*(a + b for a, b in zip(attrs.astuple(self), attrs.astuple(other))))
+
+
+def counted(turned: Turned) -> CycleResult:
+    """Count what one turn did."""
+    moves: list[Move | None] = turned.moves
+    counts = [moves.count(move) for move in (SUCCEED, RETRY, FAIL, DISCARD)]
+    return CycleResult(turned.promoted, *counts)
+
+
+class Inline:
+    """Drives a worker without its loop."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @property
+    def crew(self) -> Crew:
+        """The worker's crew."""
+        return self._worker.crew
+
+    def look(self, run: int | None = None) -> tuple[bool, Micros | None]:
+        """Say whether a pass would do anything now, or else when."""
+        return self._worker.look(1, run)
+
+    def run_once(self, run: int | None = None) -> CycleResult:
+        """Make one deterministic pass in the calling thread: one attempt after another, each step at most once."""
+        seen: list[int] = []
+        total = CycleResult()
+        while len(seen) < self._worker.crew.size:
+            turned = self._worker.turn(1, run=run, skip=seen)
+            total += counted(turned)
+            if not turned.leased:
+                return total
+            seen.append(turned.leased[0].key)
+            self._attempt_here(turned.leased[0])
+        return total + counted(self._worker.turn(0))
+
+    def _attempt_here(self, leased: LeasedStep) -> None:
+        attempt = self._worker.crew.prepare(leased)
+        definition = attempt.executable.definition
+        if definition.pool is None and not definition.is_async and leased.timeout is None:
+            try:
+                self._worker.crew.run_here(attempt)
+            except KeyboardInterrupt:
+                self._worker.crew.give_up()
+                self._worker.turn(0)
+                raise
+            return
+        # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
+        self._worker.crew.launch_attempts([attempt])
+        while not attempt.settled:
+            self._worker.stand_still_if_crashed()
+            self._worker.crew.wake.wait(1.0)
+            self._worker.crew.wake.clear()
