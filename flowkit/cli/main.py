@@ -22,6 +22,7 @@ COMMANDS: dict[str, Entry] = {
     "show": Entry(RUNS, _AT + "show:show", "Show a run: its steps as a tree, and why some of them failed."),
     "watch": Entry(RUNS, _AT + "watch:watch", "Watch a run until it has ended."),
     "graph": Entry(RUNS, _AT + "graph:graph", "Draw the steps of a run, or of a package before it runs."),
+    "timeline": Entry(RUNS, _AT + "timeline:timeline", "Show what the time of a run went into."),
     "explain": Entry(RUNS, _AT + "explain:explain", "Say why a step is not running now."),
     "result": Entry(RUNS, _AT + "result:result", "Print a run's output as JSON, or the result of one of its steps."),
     "records": Entry(RUNS, _AT + "records:records", "List the records of a collection, in the order they were stored."),
