@@ -23,7 +23,7 @@ bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the s
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.flowkit-docs  ## the documentation site in site/, every warning an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "look at it: $(BIN)/python -m http.server --directory site"
 
 clean:

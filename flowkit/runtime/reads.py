@@ -61,8 +61,11 @@ class Reads:
 
         Args:
             status: one or several.
+            package: the name of what was started.
             metadata: entries that a run's metadata must have.
-            since, until: of the creation, as aware datetimes or microseconds UTC; *until* is excluded.
+            since: created then or later; an aware datetime or microseconds UTC.
+            until: created before then.
+            limit: how many at most on a page.
             cursor: of the page before.
 
         Raises:
