@@ -26,6 +26,7 @@ class QueueInfo:
         delayed: ready steps that are due later.
         running: steps that hold a lease, expired or not.
         pending: steps of open runs that wait for dependencies.
+        oldest_ready_age: how long the one that waits longest might have been leased, in microseconds; None if none may.
     """
 
     name: str
@@ -37,6 +38,7 @@ class QueueInfo:
     delayed: int = 0
     running: int = 0
     pending: int = 0
+    oldest_ready_age: Micros | None = None
 
 
 @attrs.frozen

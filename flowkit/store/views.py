@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from peewee import fn
 
 from flowkit.clock import Micros
@@ -50,8 +51,9 @@ class Views(ResultViews):
 
     @statement
     def _ready(self) -> Any:
-        s = self._t.steps
-        return self._by_queue(s.status == "ready", s.delayed_until.is_null())
+        s, lane = self._t.steps, self._t.lanes
+        query = s.select(lane.queue, fn.COUNT(s.key), fn.MIN(s.ready_at)).join(lane, on=(lane.id == s.lane))
+        return query.where(s.status == "ready", s.delayed_until.is_null()).group_by(lane.queue)
 
     @statement
     def _delayed(self) -> Any:
@@ -90,9 +92,12 @@ class Views(ResultViews):
         now = tx.now()
         names = sorted(row[0] for row in tx.rows(self._queue_names))
         stored = Queues(self.db, self._t).read(tx, names)
-        asked = (self._ready, self._delayed, self._running, self._pending)
-        counted: list[dict[str, int]] = [dict(tx.rows(one)) for one in asked]
-        return tuple(_queue_info(stored[name], [counts.get(name, 0) for counts in counted], now) for name in names)
+        ready = {name: (count, oldest) for name, count, oldest in tx.rows(self._ready)}
+        counted: list[dict[str, int]] = [{name: count for name, (count, _) in ready.items()}]
+        counted += [dict(tx.rows(one)) for one in (self._delayed, self._running, self._pending)]
+        ages = {name: max(0, now - oldest) for name, (_, oldest) in ready.items()}
+        infos = (_queue_info(stored[name], [counts.get(name, 0) for counts in counted], now) for name in names)
+        return tuple(attrs.evolve(info, oldest_ready_age=ages.get(info.name)) for info in infos)
 
 
 def _queue_info(queue: StoredQueue, counts: Sequence[int], now: Micros) -> QueueInfo:

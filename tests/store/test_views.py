@@ -64,14 +64,16 @@ def test_the_workers_that_announced_themselves_are_told(flow: Flow) -> None:
 def test_every_queue_that_is_configured_or_was_ever_used_is_told_with_what_is_in_it(flow: Flow) -> None:
     waiting = plan(step("a", queue="cpu"), step("b", queue="cpu"), step("c", "other", queue="cpu"), after={"b": ["a"]})
     flow.start(waiting)
-    flow.start(step("d", queue="cpu", delay=SECOND), step("e", queue="net"))
+    flow.clock.advance(1)
+    flow.start(step("d", queue="cpu", delay=60 * SECOND), step("e", queue="net"))
+    flow.clock.advance(2)
     flow.lease_one(kinds=["other"])
     with flow.engine.write() as tx:
         flow.engine.queues.pause(tx, "idle", paused=True)
     assert queues(flow) == {
-        "cpu": QueueInfo("cpu", ready=1, delayed=1, running=1, pending=1),
+        "cpu": QueueInfo("cpu", ready=1, delayed=1, running=1, pending=1, oldest_ready_age=3 * SECOND),
         "idle": QueueInfo("idle", paused=True),
-        "net": QueueInfo("net", ready=1),
+        "net": QueueInfo("net", ready=1, oldest_ready_age=2 * SECOND),
     }
     assert list(queues(flow)) == ["cpu", "idle", "net"]
 
@@ -89,7 +91,7 @@ def test_a_queues_limits_are_told_with_the_tokens_that_are_in_its_bucket_now(flo
     flow.start(*(step(str(number)) for number in range(9)))
     assert len(flow.lease(3)) == 3
     assert queues(flow)["default"] == QueueInfo(
-        "default", max_workers=3, rate_limit=limit, tokens=1.0, ready=6, running=3
+        "default", max_workers=3, rate_limit=limit, tokens=1.0, ready=6, running=3, oldest_ready_age=0
     )
     flow.clock.advance(0.75)
     assert queues(flow)["default"].tokens == 2.5

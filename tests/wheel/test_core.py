@@ -8,7 +8,7 @@ import pytest
 
 from tests.wheel.environment import ROOT, Environment
 
-OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest", "opentelemetry"]
+OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest", "opentelemetry", "prometheus_client"]
 
 HELLO = """
 from flowkit import Runtime, RunBuilder, StepContext, executor, package
@@ -53,6 +53,7 @@ def test_the_command_tells_what_it_can_do(core: Environment, tmp_path: Path) -> 
     [
         ("from flowkit import Runtime; Runtime('postgresql:///app')", "postgres"),
         ("from flowkit.otel import OpenTelemetry", "otel"),
+        ("from flowkit.prometheus import Prometheus", "prometheus"),
     ],
 )
 def test_what_needs_an_extra_says_how_to_install_it(
