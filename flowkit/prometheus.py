@@ -13,11 +13,13 @@ from flowkit.runtime.instruments import Instrument
 from flowkit.runtime.presence import live_workers
 
 try:
-    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as missing:
     raise MissingExtra("flowkit.prometheus", "prometheus", "Without it there are logs and events.") from missing
+
+__all__ = ["BUCKETS", "Prometheus", "start_http_server"]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400)
 """Seconds: a step may take milliseconds, a run days."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +53,11 @@ class Place:
                 yield runtime
 
     @contextmanager
-    def working(self, **options: Any) -> Iterator[Runtime]:
+    def working(self, *, observers: Sequence[Any] = (), **options: Any) -> Iterator[Runtime]:
         """Open the store, made if need be, with all that the project's modules register.
 
         Args:
+            observers: of the Runtime; tracing is one more, where its extra is installed.
             options: further ones of the Runtime.
 
         Raises:
@@ -66,6 +67,7 @@ class Place:
         url = settings.store_url()
         with telling(url):
             make_importable(settings)
+            options["observers"] = [*observers, *_tracing()]
             with _runtime(url, modules=settings.modules, **_stores(settings), **options) as runtime:
                 yield runtime
 
@@ -177,6 +179,17 @@ def _runtime(url: str, **options: Any) -> Runtime:
     from flowkit.runtime.runtime import Runtime
 
     return Runtime(url, **options)
+
+
+def _tracing() -> list[Any]:
+    # Without an SDK, which is for the program or `opentelemetry-instrument` to set up, it does nothing.
+    from flowkit.errors import MissingExtra
+
+    try:
+        from flowkit.otel import OpenTelemetry
+    except MissingExtra:
+        return []
+    return [OpenTelemetry()]
 
 
 def refuse_missing(url: str) -> None:

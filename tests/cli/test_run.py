@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -78,3 +80,47 @@ def test_a_new_project_runs_at_once(empty: Shell) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "run first succeeded\n")
+
+
+def test_a_worker_serves_its_metrics_where_it_says(shell: Shell) -> None:
+    shell("run", "order", "--input", TEA, "--run-id", "order-1")
+    with shell.background("worker", "--metrics-port", "0") as process:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        url = told.split()[-1]
+        while 'flowkit_runs_finished_total{package="order",status="succeeded"} 1.0' not in fetched(url):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_port_for_metrics_that_is_taken_is_refused(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = shell("worker", "--metrics-port", str(taken.getsockname()[1]))
+    assert (ended.code, ended.out) == (2, "")
+    assert "error: metrics cannot be served: Address already in use" in ended.err
+
+
+TRACED = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(
+    SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + chr(10)))
+)
+"""
+
+
+def test_a_project_that_sets_up_tracing_is_traced(shell: Shell) -> None:
+    shell.write("telemetry.py", TRACED)
+    ended = shell("run", "order", "--input", TEA, "--run-id", "order-1", "--wait", "-m", "demo", "-m", "telemetry")
+    assert ended.code == 0, ended.err
+    assert {"start order", "shop/charge", "shop/ship", "run order"} <= set(ended.out.splitlines())

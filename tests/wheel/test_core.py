@@ -8,7 +8,8 @@ import pytest
 
 from tests.wheel.environment import ROOT, Environment
 
-OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest", "opentelemetry", "prometheus_client"]
+OPTIONAL = ["rich", "watchfiles", "orjson", "psycopg", "loky", "distributed", "pytest"]
+OPTIONAL += ["opentelemetry", "prometheus_client"]
 
 HELLO = """
 from flowkit import Runtime, RunBuilder, StepContext, executor, package
@@ -63,3 +64,9 @@ def test_what_needs_an_extra_says_how_to_install_it(
     assert ended.code == 1
     assert "MissingExtra: " in ended.err
     assert f"pip install 'flowkit-durable[{extra}]'" in ended.err
+
+
+def test_a_command_that_needs_an_extra_says_so_too(core: Environment, tmp_path: Path) -> None:
+    ended = core.flowkit("worker", "--store", "sqlite:///x.db", "--metrics-port", "0", cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "flowkit.prometheus needs the extra flowkit-durable[prometheus]" in ended.err

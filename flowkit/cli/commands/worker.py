@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowkit.cli.failing import CommandFailed
+from flowkit.cli.metrics import serving
 from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration
@@ -18,12 +19,18 @@ from flowkit.cli.words import count
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
 
+PORT = click.IntRange(0, 65535)
+
 
 @click.command()
 @click.option("--concurrency", metavar="N", type=int, help="How many attempts at once; by default by the cores.")
 @click.option("--grace", metavar="TIME", type=Duration(), default=10.0, help="How long attempts may go on: 10s.")
+@click.option("--metrics-port", metavar="PORT", type=PORT, help="Serve metrics for Prometheus at this port.")
+@click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="And address; by default to this host alone.")
 @with_project
-def worker(place: Place, concurrency: int | None, grace: float) -> int:
+def worker(
+    place: Place, concurrency: int | None, grace: float, metrics_port: int | None, metrics_host: str
+) -> int:
     """Execute the steps of the kinds that the modules declare.
 
     SIGTERM or Ctrl-C stops it: what is running may end within the grace,
@@ -32,7 +39,10 @@ def worker(place: Place, concurrency: int | None, grace: float) -> int:
     \b
     flowkit worker -m shop.flows --concurrency 8
     """
-    with place.working(max_workers=concurrency) as runtime:
+    with (
+        serving(metrics_host, metrics_port) as observers,
+        place.working(max_workers=concurrency, observers=observers) as runtime,
+    ):
         if not runtime.executors:
             hint = "name the module that declares them: -m MODULE, FLOWKIT_MODULES, or modules in [tool.flowkit]"
             raise CommandFailed("there are no executors to serve", hint=hint)
