@@ -12,7 +12,6 @@ from flowkit.model.lease import extend_every, trusted_for
 from flowkit.model.outcome import AttemptTimeout
 from flowkit.runtime.attempt import failure, settlement
 from flowkit.runtime.attempts import Attempt
-from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 
 PROGRESS_SECONDS = 1.0
@@ -155,7 +154,7 @@ class Keeper:
             with self._engine.write() as tx:
                 steps = [attempt.leased for attempt in held]
                 kept = self._engine.leases.extend(tx, steps, micros(self._lease), tx.now())
-                self._write_progress(tx, [a for a in held if _lease_of(a) in kept])
+            self._store_progress([a for a in held if _lease_of(a) in kept])
         except StoreError:
             self._distrust(held)
             return
@@ -176,15 +175,16 @@ class Keeper:
                 attempt.stop("lost")
 
     def _store_progress(self, attempts: list[Attempt]) -> None:
+        news = [(a, a.progress) for a in attempts if not a.settled and a.progress is not a.progress_stored]
+        told = [(attempt, progress) for attempt, progress in news if progress is not None]
+        if not told:
+            return
         try:
+            # Alone in its transaction: who settles locks a step and then its progress.
             with self._engine.write() as tx:
-                self._write_progress(tx, [attempt for attempt in attempts if not attempt.settled])
+                self._engine.effects.progress(tx, [(a.leased.key, progress) for a, progress in told])
         except StoreError:
             return
-
-    def _write_progress(self, tx: Session, attempts: list[Attempt]) -> None:
-        told = [(a, a.progress) for a in attempts if a.progress is not None and a.progress is not a.progress_stored]
-        self._engine.effects.progress(tx, [(a.leased.key, progress) for a, progress in told])
         for attempt, progress in told:
             attempt.progress_stored = progress
 

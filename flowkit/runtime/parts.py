@@ -264,7 +264,7 @@ class Parts:
         if same:
             return
         with self.engine.write() as tx:
-            for name, config in self.settings.queues.items():
+            for name, config in sorted(self.settings.queues.items()):
                 before = self.engine.queues.configure(tx, name, config, by=self.settings.worker_id, now=tx.now())
                 if before is not None:
                     told = {"queue": name, "before": str(before), "now": str(config)}

@@ -94,6 +94,7 @@ class Starter:
         prepared = [self._prepare(wish) for wish in wishes]
         with self._engine.write() as tx:
             tally = Tally(tx.now(), listening=self._listening())
+            self._engine.runs.reserve(tx, {wish.run_id for wish in wishes if wish.run_id is not None})
             started = [self._there(tx, wish) for wish in wishes]
             missing = [place for place, found in enumerate(started) if found is None]
             # One that was there when it was looked for may have been pruned since.

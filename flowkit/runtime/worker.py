@@ -110,9 +110,9 @@ class Worker:
                 self._tell_idle(held)
                 self._rest(poll_interval, wake_at)
                 return
-        leased = self.turn().leased
-        self.crew.launch(leased)
-        if leased:
+        turned = self.turn()
+        self.crew.launch(turned.leased)
+        if turned.leased or turned.contended:
             # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an
             # attempt ends before it would.
             self._rest(min(poll_interval, SOON), None)
@@ -151,7 +151,7 @@ class Worker:
 
     def _loaded(self, taken: Taken) -> Turned:
         leased, events = self._cycle.load(taken)
-        turned = Turned(leased=leased, events=events, due_at=taken.due_at, limited=taken.limited)
+        turned = Turned([], [], leased, events, 0, taken.due_at, taken.limited, taken.contended)
         self._tell(turned)
         if leased:
             self._point("after_lease")
@@ -171,7 +171,7 @@ class Worker:
                 raise
         else:
             due = turned.due_at is not None and turned.due_at < self.baton.rests_until
-            if due or turned.limited:
+            if due or turned.limited or turned.contended:
                 self.crew.wake.set()
             elif not self.crew.in_flight:
                 self._tell_idle({})

@@ -10,6 +10,7 @@ import attrs
 from flowkit.clock import SECOND, Micros
 from flowkit.errors import RuntimeClosed, StoreError
 from flowkit.model.events import Event
+from flowkit.model.limits import BACKWARD_TOLERANCE
 from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
@@ -17,6 +18,7 @@ from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
 from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
+from flowkit.store.keys import run_of
 from flowkit.store.lanes import Glance, Lane
 from flowkit.store.leases import Claim, Held
 from flowkit.store.tally import Tally
@@ -46,6 +48,7 @@ class Taken:
     Attributes:
         due_at: when the next delayed step comes due, as far as that was looked up.
         limited: whether a queue of which a step is ready has a rate limit, which may end any moment.
+        contended: whether a step was left to another worker, whose transaction had its run locked.
     """
 
     held: list[Held]
@@ -54,6 +57,7 @@ class Taken:
     now: Micros
     due_at: Micros | None = None
     limited: bool = False
+    contended: bool = False
 
 
 @attrs.define
@@ -64,7 +68,7 @@ class Turned:
         verdicts: of each settlement, in order; and the move that it made, if its lease held.
         leased: the steps to attempt now.
         promoted: how many waiting steps became ready.
-        due_at, limited: of what was taken.
+        due_at, limited, contended: of what was taken.
     """
 
     verdicts: list[Verdict] = attrs.field(factory=list)
@@ -74,6 +78,7 @@ class Turned:
     promoted: int = 0
     due_at: Micros | None = None
     limited: bool = False
+    contended: bool = False
 
     def add(self, other: Turned) -> None:
         """Count what another transaction of the same pass did."""
@@ -82,7 +87,7 @@ class Turned:
         self.leased += other.leased
         self.events += other.events
         self.promoted += other.promoted
-        self.due_at, self.limited = other.due_at, other.limited
+        self.due_at, self.limited, self.contended = other.due_at, other.limited, other.contended
 
 
 class Cycle:
@@ -140,12 +145,15 @@ class Cycle:
             if inbox:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
-            turned.promoted += self._sweep(tx, tally)
+            promoted, left = self._sweep(tx, tally)
+            turned.promoted += promoted
             taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
         turned.leased, events = self.load(taken)
         turned.events += events
-        turned.due_at, turned.limited = taken.due_at, taken.limited
+        turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
+        if left:
+            self._sweep_waiting(turned)
         return turned
 
     def join(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
@@ -187,32 +195,59 @@ class Cycle:
             return expires_at
         return max(expires_at, self._sweep_at)
 
-    def _sweep(self, tx: Session, tally: Tally) -> int:
+    def _sweep(self, tx: Session, tally: Tally) -> tuple[int, bool]:
         # A pass over expired leases is one seek; still it is made a few times a lease, not in each of 1,000 cycles
         # a second. A clock that went back sweeps too.
         if self._swept_at <= tally.now < self._sweep_at:
-            return 0
+            return 0, False
         self._swept_at, self._sweep_at = tally.now, tally.now + min(self._lease // 10, SECOND)
         stepped = self._engine.reclaim.keep_time(tx, tally.now)
         if stepped is not None:
             tally.tell_store("clock_stepped_back", {"microseconds": stepped})
-        ended = self._engine.reclaim.expired(tx, tally)
-        return self._engine.propagation.spread(tx, ended, tally) if ended else 0
+        ended, left = self._engine.reclaim.expired(tx, tally)
+        return self._engine.propagation.spread(tx, ended, tally) if ended else 0, left
+
+    def _sweep_waiting(self, turned: Turned) -> None:
+        # A run that is never free when it is asked for would keep its lost steps for ever, so now its turn is waited
+        # for: in a transaction that holds nothing meanwhile. What the pass has done before is committed all the same.
+        engine = self._engine
+        try:
+            with engine.write() as tx:
+                tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
+                ended, _ = engine.reclaim.expired(tx, tally, waits=True)
+                promoted = engine.propagation.spread(tx, ended, tally) if ended else 0
+                events = engine.history.close(tx, tally)
+        except StoreError:
+            return
+        turned.promoted += promoted
+        turned.events += events
 
     def _take(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
         claim = Claim(self._worker_id, self._token(), self._lease)
         if not demand.slots:
             return Taken([], claim, {}, tally.now)
-        seen = self._ready(tx, demand, tally.now)
+        seen = self._locked(tx, self._ready(tx, demand, tally.now), tally)
         lines = self._lines(tx, demand, seen)
         later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
             return Taken([], claim, {}, tally.now, *later)
-        held = self._engine.leases.take(tx, [candidate.key for _, candidate in chosen], claim, tally)
+        # Other runs are locked already, so this may not wait for more: what is not free is left for the next turn.
+        free = self._engine.runs.claim(tx, {run_of(candidate.key) for _, candidate in chosen})
+        keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
+        held = self._engine.leases.take(tx, keys, claim, tally) if keys else []
         by_id = {lane.id: lane for lane in seen.ready}
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
-        return Taken(held, claim, by_id, tally.now, *later)
+        return Taken(held, claim, by_id, tally.now, *later, contended=len(held) < len(chosen))
+
+    def _locked(self, tx: Session, seen: Glance, tally: Tally) -> Glance:
+        queues = self._engine.queues.lock(tx, seen.queues)
+        if queues == seen.queues:
+            return seen
+        # Time passed while another worker had them, and what it wrote is what holds now.
+        refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
+        tally.now = max(tally.now, tx.now(), *(at for at in refilled if at - tally.now < BACKWARD_TOLERANCE))
+        return attrs.evolve(seen, queues=queues)
 
     def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
         seen = self._engine.lanes.glance(tx, demand.kinds)

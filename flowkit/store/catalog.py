@@ -147,11 +147,14 @@ class Catalog:
 
     def _new_kinds(self, tx: Session, kinds: Iterable[CatalogKind]) -> list[CatalogKind]:
         stored = {known.kind: _kind_row(known) for known in self.kinds(tx)}
-        return [kind for kind in kinds if stored.get(kind.kind) != _kind_row(kind)]
+        new = [kind for kind in kinds if stored.get(kind.kind) != _kind_row(kind)]
+        # In the order of names, so that two processes that open at once do not wait for each other in a circle.
+        return sorted(new, key=lambda kind: kind.kind)
 
     def _new_packages(self, tx: Session, packages: Iterable[CatalogPackage]) -> list[CatalogPackage]:
         stored = {known.name: _package_row(known) for known in self.packages(tx)}
-        return [package for package in packages if stored.get(package.name) != _package_row(package)]
+        new = [package for package in packages if stored.get(package.name) != _package_row(package)]
+        return sorted(new, key=lambda package: package.name)
 
 
 def _kind_row(kind: CatalogKind) -> Row:

@@ -52,6 +52,10 @@ def repair(tx: Session, window: Window = EVERYTHING) -> list[Mended]:
         tx: a transaction.
         window: the runs to look at; ``windows`` cuts a long store into some that hold up writers for a moment only.
     """
+    if not tx.dialect.one_writer:
+        # As every transaction that changes a run or its steps does first.
+        locking = "SELECT key FROM runs WHERE key BETWEEN ? AND ? ORDER BY key FOR NO KEY UPDATE"
+        tx.script(locking, (window.first, window.last))
     gates = tx.script(window.over(_GATES, tx.dialect.schema))
     for row in gates:
         tx.script("UPDATE gates SET left_open = ?, failed = ? WHERE key = ?", row)

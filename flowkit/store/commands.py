@@ -70,7 +70,7 @@ class Commands:
         return s.select(*columns).where(s.key == param("key"))
 
     def _run(self, tx: Session, run_id: str) -> StoredRun:
-        run = self._runs.find(tx, run_id)
+        run = self._runs.lock(tx, run_id)
         if run is None:
             raise RunNotFound(run_id)
         return run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -31,6 +32,10 @@ class Dialect(Protocol):
     def schema(self) -> str:
         """The name, as SQL writes it, of what the tables lie in."""
 
+    @property
+    def sequences(self) -> Mapping[str, str]:
+        """By what they number, the sequences that do so, as SQL writes them; what is not here a row numbers."""
+
     def compile(self, query: Any) -> Statement:
         """Return *query* as a statement."""
 
@@ -49,14 +54,20 @@ class Dialect(Protocol):
     def claimed(self, query: Any) -> Any:
         """Return *query* so that its rows are locked, and those that another transaction holds are left out."""
 
+    def among(self, column: Any, query: Any) -> Any:
+        """Return the condition that *column* is in a query, which is asked once: for one that claims."""
+
+    def alone(self, name: str) -> Any:
+        """Return a query that waits until no other transaction asks for any of the strings bound as *name*."""
+
     def find_table(self, name: str) -> str:
         """Return SQL that gives a row if the store has this table."""
 
     def migrating(self) -> str | None:
         """Return SQL with which a transaction that migrates begins, for one at a time."""
 
-    def founding(self) -> str | None:
-        """Return SQL that makes the place for the tables of a new store."""
+    def founding(self) -> tuple[str, ...]:
+        """Return SQL that makes the place for the tables of a new store, and what is not a table."""
 
 
 class SQLiteDialect:
@@ -65,6 +76,7 @@ class SQLiteDialect:
     name = "sqlite"
     namespace = None
     schema = "main"
+    sequences: Mapping[str, str] = {}
     # Plain BEGIN is deferred: a transaction that reads before it writes is refused when another one wrote in between.
     begin = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"
@@ -102,6 +114,14 @@ class SQLiteDialect:
         """Return *query*: nobody else holds anything."""
         return query
 
+    def among(self, column: Any, query: Any) -> Any:
+        """Return the condition that *column* is in a query."""
+        return column.in_(query)
+
+    def alone(self, name: str) -> Any:
+        """Return a query that does nothing: who writes is alone."""
+        return self.texts(name)
+
     def find_table(self, name: str) -> str:
         """Return SQL that gives a row if the store has this table."""
         return f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{name}'"
@@ -110,12 +130,12 @@ class SQLiteDialect:
         """Return nothing: who writes is alone."""
         return None
 
-    def founding(self) -> str | None:
+    def founding(self) -> tuple[str, ...]:
         """Return nothing: the file is the place."""
-        return None
+        return ()
 
 
-_TYPES = {"BIGINT": "bigint", "INT": "integer", "TEXT": "text", "BLOB": "bytea"}
+_TYPES = {"AUTO": "integer", "BIGINT": "bigint", "INT": "integer", "TEXT": "text", "BLOB": "bytea"}
 
 
 @attrs.define
@@ -138,6 +158,11 @@ class PostgresDialect:
     def schema(self) -> str:
         """The schema, quoted."""
         return '"' + self.namespace.replace('"', '""') + '"'
+
+    @property
+    def sequences(self) -> Mapping[str, str]:
+        """The sequence of runs' keys, and the one that PostgreSQL itself makes for lanes."""
+        return {"run": f"{self.schema}.run_keys", "lane": f"{self.schema}.lanes_id_seq"}
 
     def compile(self, query: Any) -> Statement:
         """Return *query* as a statement; a plain INSERT of one row also as one of many."""
@@ -181,6 +206,15 @@ class PostgresDialect:
         """Return *query* with those of its rows locked that nobody else holds; it never waits."""
         return query.for_update("FOR NO KEY UPDATE SKIP LOCKED")
 
+    def among(self, column: Any, query: Any) -> Any:
+        """Return the condition that *column* is in a query; after IN one that locks may be asked again for each row."""
+        return column == peewee.fn.ANY(peewee.fn.ARRAY(query))
+
+    def alone(self, name: str) -> Any:
+        """Return a query that takes a lock for each string, of this store alone; it ends with the transaction."""
+        mine = peewee.fn.hashtextextended(peewee.SQL("e"), zlib.crc32(self.schema.encode()))
+        return peewee.Select([self._elements(name)], [peewee.fn.pg_advisory_xact_lock(mine)])
+
     def find_table(self, name: str) -> str:
         """Return SQL that gives a row if the store has this table."""
         return f"SELECT 1 WHERE to_regclass({_quoted(f'{self.schema}.{name}')}) IS NOT NULL"
@@ -189,10 +223,11 @@ class PostgresDialect:
         """Return SQL that waits until no other process migrates this schema; the lock ends with the transaction."""
         return f"SELECT pg_advisory_xact_lock(hashtextextended({_quoted(f'flowkit.{self.namespace}')}, 0))"
 
-    def founding(self) -> str | None:
-        """Return SQL that makes the schema; who found it there needs no right to make one."""
+    def founding(self) -> tuple[str, ...]:
+        """Return SQL that makes the schema, who found it there needs no right to make one, and the sequence of runs."""
         missing = f"to_regnamespace({_quoted(self.schema)}) IS NULL"
-        return f"DO $$ BEGIN IF {missing} THEN CREATE SCHEMA {self.schema}; END IF; END $$"
+        schema = f"DO $$ BEGIN IF {missing} THEN CREATE SCHEMA {self.schema}; END IF; END $$"
+        return schema, f"CREATE SEQUENCE {self.sequences['run']}"
 
 
 def _quoted(text: str) -> str:

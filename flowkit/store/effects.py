@@ -74,15 +74,17 @@ class Effects:
         tx.many(self._result, [_result_row(*item) for item in items])
         records = [row for item in items for row in _record_rows(*item)]
         if records:
-            first = self._counters.take(tx, "record", len(records))
-            tx.many(self._record, [(key, *row) for key, row in enumerate(records, start=first)])
+            keys = self._counters.take(tx, "record", len(records))
+            tx.many(self._record, [(key, *row) for key, row in zip(keys, records)])
         tx.many(self._artifact, [row for item in items for row in _artifact_rows(*item)])
         told = [(item[0].leased.key, item[0].progress) for item in items]
         self.progress(tx, [(key, progress) for key, progress in told if progress is not None])
 
     def progress(self, tx: Session, items: Sequence[tuple[int, Progress]]) -> None:
         """Store how far steps say they are, by their keys."""
-        tx.many(self._progress, [(key, json.dumps(attrs.asdict(progress))) for key, progress in items])
+        # In the order of keys, so that two transactions never wait for each other.
+        listed = sorted(items, key=lambda item: item[0])
+        tx.many(self._progress, [(key, json.dumps(attrs.asdict(progress))) for key, progress in listed])
 
 
 def _result_row(settlement: Settlement, ended_at: Micros, emitted: str | None) -> tuple[Any, ...]:

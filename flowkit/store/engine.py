@@ -41,7 +41,7 @@ class Engine:
         self.lanes = Lanes(self.db, self.tables)
         self.queues = Queues(self.db, self.tables)
         self.leases = Leases(self.db, self.tables)
-        self.reclaim = Reclaim(self.db, self.tables)
+        self.reclaim = Reclaim(self.db, self.tables, self.runs)
         self.graphs = Graphs(self.db, self.tables, self.lanes)
         self.propagation = Propagation(self.db, self.tables)
         self.outcomes = Outcomes(self.db, self.tables, self.runs, self.graphs, self.propagation)

@@ -10,6 +10,7 @@ from flowkit.model.events import Event, HistoryEvent
 from flowkit.store.database import Database, Session
 from flowkit.store.fold import places_of
 from flowkit.store.keys import first_key
+from flowkit.store.notices import WORK, ended, ready_in
 from flowkit.store.runs import Runs
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -55,6 +56,7 @@ class History:
     def close(self, tx: Session, tally: Tally) -> list[Event]:
         """Write the runs' counters and histories: the last thing a transaction does. Returns its events."""
         if not tally.runs:
+            self._announce(tx, tally, [])
             return tally.facts({})
         first, finished, ids = self._runs.apply(tx, tally)
         for key, end in finished.items():
@@ -62,6 +64,7 @@ class History:
             took = max(0, tally.now - end.created_at)
             tally.tell("run_finished", key, fields={"status": end.status, "package": end.package, "duration": took})
         self._write(tx, tally, first)
+        self._announce(tx, tally, [end.id for end in finished.values()])
         return tally.facts(ids)
 
     def begin(self, tx: Session, tally: Tally, runs: Sequence[int]) -> None:
@@ -79,6 +82,14 @@ class History:
             if (change := tally.runs[key]).entries
         ]
         tx.many(self._insert, rows)
+        if not self.db.dialect.one_writer:
+            tally.ready += sum(ready_in(tally.runs[key].entries) for key in first)
+
+    @staticmethod
+    def _announce(tx: Session, tally: Tally, finished: Sequence[str]) -> None:
+        # Who leases all that it makes ready has nothing to tell: then most cycles tell nothing.
+        for notice in (*ended(finished), *([WORK] if tally.ready > 0 else [])):
+            tx.notify(notice)
 
     def read(self, tx: Session, run: int, since: int = 0) -> Iterator[HistoryEvent]:
         """Yield a run's history in order, from the number *since*, which is 0 or follows on one that was read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -114,10 +114,19 @@ class Lanes:
         """Return the lane of each (queue, kind), making those that are missing."""
         missing = [pair for pair in pairs if pair not in self._known]
         if missing:
-            tx.many(self._insert, missing)
-            found = self._read(tx)
+            found = self._make(tx, sorted(missing))
             return {pair: found[pair].id for pair in pairs}
         return {pair: self._known[pair].id for pair in pairs}
+
+    def _make(self, tx: Session, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Lane]:
+        if self.db.dialect.one_writer:
+            tx.many(self._insert, missing)
+            return self._read(tx)
+        # Committed at once, each by itself: else two transactions that need the same new lanes wait for each other,
+        # for as long as the program leaves one of them open. A lane that nobody uses after all does no harm.
+        with self.db.outside() as apart:
+            apart.many(self._insert, missing)
+            return self._read(apart)
 
     def _read(self, tx: Session) -> dict[tuple[str, str], Lane]:
         rows = tx.rows(self._all, after=self._highest())

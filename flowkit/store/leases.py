@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from peewee import Case
+from peewee import SQL, Case
 
 from flowkit.clock import Micros
 from flowkit.errors import DataCorrupted
@@ -70,8 +70,15 @@ class Leases:
             s.expires_at: param("expires_at"),
         }
         free = (s.status == "ready") & s.delayed_until.is_null()
-        taken = s.update(change).where(s.key.in_(self.db.dialect.keys("keys")) & free)
+        taken = s.update(change).where(self._unlocked(self.db.dialect.keys("keys")) & free)
         return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
+
+    def _unlocked(self, keys: Any) -> Any:
+        s = self._t.steps
+        if self.db.dialect.one_writer:
+            return s.key.in_(keys)
+        # Who leases or extends has locked other steps before, so to wait for one might be to wait in a circle.
+        return self.db.dialect.among(s.key, self.db.dialect.claimed(s.select(s.key).where(s.key.in_(keys))))
 
     @statement
     def _extend(self) -> Any:
@@ -82,8 +89,17 @@ class Leases:
         begun = Case(None, [(s.started_at > now, now)], s.started_at)
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
         mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        if not self.db.dialect.one_writer:
+            mine &= self._unlocked(self.db.dialect.batch("held", "key").select_from(SQL("b.key")))
         status = r.select(r.status).where(r.key == s.run)
         return s.update(change).from_(b).where(mine).returning(s.key, s.epoch, status)
+
+    @statement
+    def _held(self) -> Any:
+        s, r = self._t.steps, self._t.runs
+        b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
+        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        return s.select(s.key, s.epoch, r.status).from_(b).join(s, on=mine).join(r, on=(r.key == s.run))
 
     @statement
     def _load(self) -> Any:
@@ -114,6 +130,9 @@ class Leases:
         """Make leases last until now plus *duration*; returns, by key and epoch, the run's status where one held."""
         held = json.dumps([(step.key, step.lease.epoch, step.lease.token) for step in leased])
         rows = tx.rows(self._extend, held=held, expires_at=now + duration, now=now)
+        if len(rows) < len(leased) and not self.db.dialect.one_writer:
+            # Somebody changes one of them just now, perhaps to settle it: it is not lost before that is committed.
+            rows += tx.rows(self._held, held=held)
         # By epoch too: a worker may hold an attempt whose lease is lost beside a later one of the same step.
         return {(key, epoch): status for key, epoch, status in rows}
 

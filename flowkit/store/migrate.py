@@ -38,8 +38,7 @@ def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, 
 
 def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, Step], version: int) -> int:
     if found == 0:
-        _run(session, session.dialect.founding())
-        for statement in creation(tables):
+        for statement in (*session.dialect.founding(), *creation(tables)):
             session.script(statement)
         for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0), ("run", 0), ("record", 0)):
             session.script(f"INSERT INTO meta (key, number) VALUES ('{key}', {number})")

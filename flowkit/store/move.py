@@ -11,7 +11,7 @@ import peewee
 from peewee import fn
 
 from flowkit.errors import ConfigError, StoreBusy, StoreError
-from flowkit.store.counters import NAMES
+from flowkit.store.counters import NAMES, Counters
 from flowkit.store.database import Row, Session
 from flowkit.store.engine import Engine
 from flowkit.store.statements import insert_into, param
@@ -165,8 +165,13 @@ def _copy(source: _Table, reading: Session, target: _Table, writing: Session) ->
 
 
 def _copy_counters(source: Engine, reading: Session, target: Engine, writing: Session) -> None:
+    given, taken = Counters(source.db, source.tables), Counters(target.db, target.tables)
+    for name in NAMES:
+        taken.go_on_after(writing, name, given.last(reading, name))
+    lanes = reading.rows(source.db.compile(source.tables.lanes.select(fn.MAX(source.tables.lanes.id))))
+    taken.go_on_after(writing, "lane", lanes[0][0] or 0)
     m = source.tables.meta
-    read = source.db.compile(m.select(m.key, m.number).where(m.key.in_([*NAMES, "clock_high", "repairs"])))
+    read = source.db.compile(m.select(m.key, m.number).where(m.key.in_(["clock_high", "repairs"])))
     t = target.tables.meta
     write = target.db.compile(t.update({t.number: param("number")}).where(t.key == param("key")))
     for key, number in reading.rows(read):

@@ -33,7 +33,8 @@ class Pruning:
     def _due(self) -> Any:
         r = self._t.runs
         old = r.status.in_(self.db.dialect.texts("statuses")) & (r.ended_at < param("older_than"))
-        return r.select(r.key, r.nodes).where(old).order_by(r.key).limit(param("limit"))
+        # What somebody retries just now is left out, and asked again whether it has ended.
+        return self.db.dialect.claimed(r.select(r.key, r.nodes).where(old).order_by(r.key).limit(param("limit")))
 
     @statement
     def _count(self) -> Any:

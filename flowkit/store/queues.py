@@ -12,6 +12,7 @@ from peewee import fn
 from flowkit.clock import Micros
 from flowkit.model.limits import MILLI, NANO, QueueConfig, RateLimit, TokenBucket
 from flowkit.store.database import Database, Session
+from flowkit.store.notices import WORK
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
 
@@ -24,6 +25,11 @@ class StoredQueue:
     paused: bool = False
     max_workers: int | None = None
     bucket: TokenBucket | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it has limits that all workers share."""
+        return self.max_workers is not None or self.bucket is not None
 
     @property
     def config(self) -> QueueConfig:
@@ -42,6 +48,12 @@ class Queues:
     def _read(self) -> Any:
         q = self._t.queues
         return q.select(*queue_columns(q)).where(q.name.in_(self.db.dialect.texts("names")))
+
+    @statement
+    def _read_locked(self) -> Any:
+        q = self._t.queues
+        named = q.select(*queue_columns(q)).where(q.name.in_(self.db.dialect.texts("names")))
+        return self.db.dialect.locked(named.order_by(q.name))
 
     @statement
     def _names(self) -> Any:
@@ -78,6 +90,16 @@ class Queues:
         found = {row[0]: queue_from(row) for row in tx.rows(self._read, names=json.dumps(list(names)))}
         return {name: found.get(name) or StoredQueue(name) for name in names}
 
+    def lock(self, tx: Session, queues: Mapping[str, StoredQueue]) -> dict[str, StoredQueue]:
+        """Let nobody else start steps of those queues that have limits until the transaction ends; returns all anew.
+
+        Who has locked a queue waits for nothing any more but its commit.
+        """
+        names = [name for name, queue in queues.items() if queue.is_limited]
+        if not names or self.db.dialect.one_writer:
+            return dict(queues)
+        return {**queues, **{row[0]: queue_from(row) for row in tx.rows(self._read_locked, names=json.dumps(names))}}
+
     def names(self, tx: Session) -> list[str]:
         """Return the names of all queues that have a row."""
         return [row[0] for row in tx.rows(self._names)]
@@ -94,6 +116,7 @@ class Queues:
     def pause(self, tx: Session, name: str, *, paused: bool) -> None:
         """Pause a queue or let it go on."""
         tx.run(self._pause, name=name, paused=int(paused))
+        tx.notify(WORK)
 
     def configure(self, tx: Session, name: str, config: QueueConfig, *, by: str, now: Micros) -> QueueConfig | None:
         """Store a queue's limits; returns the other limits that stood before, if there were any."""
@@ -112,6 +135,7 @@ class Queues:
             refilled_at=bucket.refilled_at if bucket else None,
             configured_by=by,
         )
+        tx.notify(WORK)
         return before.config if known and before.config != QueueConfig() else None
 
     def spend(self, tx: Session, buckets: Iterable[tuple[str, TokenBucket]]) -> None:

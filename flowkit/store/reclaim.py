@@ -14,6 +14,7 @@ from flowkit.model.moves import DISCARD, RECLAIM, RECLAIM_SPENT, Move
 from flowkit.model.outcome import WORKER_LOST, StepError
 from flowkit.store.closing import ClosedAttempt, Closing, error_to_text
 from flowkit.store.database import Database, Session
+from flowkit.store.runs import Runs
 from flowkit.store.specs import retry_from
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
@@ -50,9 +51,10 @@ class _Expired:
 class Reclaim:
     """Takes back what its worker will not settle any more; any process may do it, each lease is taken back once."""
 
-    def __init__(self, db: Database, tables: Tables) -> None:
+    def __init__(self, db: Database, tables: Tables, runs: Runs) -> None:
         self.db = db
         self._t = tables
+        self._runs = runs
         self._closing = Closing(db, tables)
 
     @statement
@@ -94,8 +96,8 @@ class Reclaim:
     def _come_due(self) -> Any:
         s = self._t.steps
         due = s.select(s.key).where((s.status == "ready") & (s.delayed_until <= param("now")))
-        due = due.order_by(s.delayed_until).limit(BATCH * 4)
-        return s.update({s.delayed_until: None}).where(s.key.in_(due) & (s.status == "ready"))
+        due = self.db.dialect.claimed(due.order_by(s.delayed_until).limit(BATCH * 4))
+        return s.update({s.delayed_until: None}).where(self.db.dialect.among(s.key, due) & (s.status == "ready"))
 
     @statement
     def _high(self) -> Any:
@@ -124,9 +126,23 @@ class Reclaim:
         q = self._t.queues
         return q.update({q.refilled_at: param("now")}).where(q.refilled_at > param("limit"))
 
-    def expired(self, tx: Session, tally: Tally) -> dict[int, bool]:
-        """Take back every expired lease; returns the steps that ended by it, for what waits for them."""
+    def expired(self, tx: Session, tally: Tally, *, waits: bool = False) -> tuple[dict[int, bool], bool]:
+        """Take back every expired lease of the runs that are not locked by others.
+
+        Args:
+            waits: wait for those that are; for a transaction that has locked nothing yet.
+
+        Returns the steps that ended by it, for what waits for them; and whether a locked run was left out.
+        """
         found = [_Expired(*row) for row in tx.rows(self._expired, now=tally.now)]
+        runs = {step.run for step in found}
+        mine = runs and (set(self._runs.standing(tx, runs)) if waits else self._runs.claim(tx, runs))
+        if runs and not self.db.dialect.one_writer:
+            # Before its run was locked, a step may have been settled, and the run canceled.
+            found = [step for row in tx.rows(self._expired, now=tally.now) if (step := _Expired(*row)).run in mine]
+        return self._expire(tx, found, tally), len(mine) < len(runs)
+
+    def _expire(self, tx: Session, found: list[_Expired], tally: Tally) -> dict[int, bool]:
         ended: dict[int, bool] = {}
         for move, statement_ in ((RECLAIM, self._again), (RECLAIM_SPENT, self._spent), (DISCARD, self._discarded)):
             group = [step for step in found if step.move is move]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -82,8 +82,22 @@ class Runs:
         return self._select().where(self._t.runs.id == param("id"))
 
     @statement
-    def _by_key(self) -> Any:
-        return self._select().where(self._t.runs.key.in_(self.db.dialect.keys("keys")))
+    def _by_id_locked(self) -> Any:
+        return self.db.dialect.locked(self._select().where(self._t.runs.id == param("id")))
+
+    @statement
+    def _by_key_locked(self) -> Any:
+        r = self._t.runs
+        return self.db.dialect.locked(self._select().where(r.key.in_(self.db.dialect.keys("keys"))).order_by(r.key))
+
+    @statement
+    def _claim(self) -> Any:
+        r = self._t.runs
+        return self.db.dialect.claimed(r.select(r.key).where(r.key.in_(self.db.dialect.keys("keys"))))
+
+    @statement
+    def _reserve(self) -> Any:
+        return self.db.dialect.alone("ids")
 
     @statement
     def _insert(self) -> Any:
@@ -164,16 +178,34 @@ class Runs:
         row = tx.row(self._by_id, id=run_id)
         return _stored(row) if row else None
 
-    def standing(self, tx: Session, keys: list[int]) -> dict[int, StoredRun]:
-        """Return how these runs stand; a pruned one is missing."""
-        return {row[0]: _stored(row) for row in tx.rows(self._by_key, keys=json.dumps(keys))}
+    def reserve(self, tx: Session, run_ids: Iterable[str]) -> None:
+        """Let nobody else start runs of these ids until the transaction ends, so that who finds none may start one."""
+        listed = sorted(run_ids)
+        if listed and not self.db.dialect.one_writer:
+            tx.rows(self._reserve, ids=json.dumps(listed))
+
+    def lock(self, tx: Session, run_id: str) -> StoredRun | None:
+        """Return the run with this id, and let nobody else change it or its steps until the transaction ends."""
+        row = tx.row(self._by_id_locked, id=run_id)
+        return _stored(row) if row else None
+
+    def standing(self, tx: Session, keys: Iterable[int]) -> dict[int, StoredRun]:
+        """Return how these runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
+        # Whoever waits for a run holds, of runs, lower keys only, and nothing else: so nobody waits in a circle.
+        return {row[0]: _stored(row) for row in tx.rows(self._by_key_locked, keys=json.dumps(sorted(keys)))}
+
+    def claim(self, tx: Session, keys: Iterable[int]) -> set[int]:
+        """Lock those of the runs that nobody else has locked, without waiting, and return them."""
+        if self.db.dialect.one_writer:
+            return set(keys)
+        return {row[0] for row in tx.rows(self._claim, keys=json.dumps(sorted(keys)))}
 
     def keys(self, tx: Session, new: Sequence[NewRun]) -> list[StoredRun]:
         """Give new runs their keys; they are stored once it is known what they begin with."""
-        first = self._counters.take(tx, "run", len(new))
+        keys = self._counters.take(tx, "run", len(new))
         return [
             StoredRun(key, run.id, run.package, RunStatus.PENDING, 0, 0, 0, 0, run.input_sha256, run.name)
-            for key, run in enumerate(new, start=first)
+            for key, run in zip(keys, new)
         ]
 
     def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]], now: Micros) -> None:

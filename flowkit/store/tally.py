@@ -41,6 +41,9 @@ class Tally:
         now: the engine's time of the transaction.
         worker_id: who does it, for history.
         listening: whether anybody wants the events that are only of interest to observers and debug logs.
+
+    Attributes:
+        ready: how many more steps were made ready than leased, where others are told of them.
     """
 
     def __init__(self, now: Micros, *, worker_id: str | None = None, listening: bool = True) -> None:
@@ -48,6 +51,7 @@ class Tally:
         self.worker_id = worker_id
         self.listening = listening
         self.runs: dict[int, RunChange] = {}
+        self.ready = 0
         self._told: list[tuple[EventName, int, dict[str, Any]]] = []
 
     def run(self, key: int) -> RunChange:

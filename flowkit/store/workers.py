@@ -35,7 +35,8 @@ class Workers:
     @statement
     def _forget(self) -> Any:
         w = self._t.workers
-        return w.delete().where(w.id.in_(self.db.dialect.texts("ids")))
+        known = self.db.dialect.claimed(w.select(w.id).where(w.id.in_(self.db.dialect.texts("ids"))))
+        return w.delete().where(self.db.dialect.among(w.id, known))
 
     @statement
     def _all(self) -> Any:

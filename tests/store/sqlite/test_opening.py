@@ -147,5 +147,6 @@ def test_keys_are_never_handed_out_again_whatever_is_pruned(path: Path) -> None:
     migrate(db, tables)
     counters = Counters(db, tables)
     with db.write() as tx:
-        assert [counters.take(tx, "run", 3), counters.take(tx, "run", 1), counters.take(tx, "record", 2)] == [1, 4, 1]
+        taken = [counters.take(tx, "run", 3), counters.take(tx, "run", 1), counters.take(tx, "record", 2)]
+        assert [list(one) for one in taken] == [[1, 2, 3], [4], [1, 2]]
     db.close()
