@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "torture": Entry(STORE, _AT + "torture:torture", "Run your packages while workers are killed, and say what broke."),
     "doctor": Entry(STORE, _AT + "doctor:doctor", "Say what keeps work from being done."),
     "move": Entry(STORE, _AT + "move:move", "Copy a store to another one, unfinished runs included."),
+    "migrate": Entry(STORE, _AT + "migrate:migrate", "Bring the store to the schema version of this flowkit."),
     "prune": Entry(STORE, _AT + "prune:prune", "Remove old runs with all that belongs to them."),
     "init": Entry(PROJECT, _AT + "init:init", "Make a new project with a passing test."),
     "version": Entry(PROJECT, _AT + "version:version", "Print the version of flowkit."),

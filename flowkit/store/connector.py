@@ -50,6 +50,13 @@ class Connector(Protocol):
     def rollback(self, raw: Any) -> None:
         """Roll back."""
 
+    def keep_copy(self, version: int, *, consents: bool) -> str | None:
+        """Keep a copy of the store as it is at this version of its schema; returns where it is.
+
+        Args:
+            consents: whoever opens the store has a backup, so that none need be made where that cannot be done here.
+        """
+
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what a driver's error means, or None where it is no error of the store."""
 

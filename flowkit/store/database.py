@@ -36,6 +36,7 @@ class Database:
         self._program = program
         self._closed = False
         self._damage: str | None = None
+        self.copy: str | None = None
         self._local = threading.local()
         self._renew()
         _OPEN.add(self)
@@ -66,6 +67,14 @@ class Database:
             self._program.after_commit(call)
         else:
             call()
+
+    def keep_copy(self, version: int, *, consents: bool) -> None:
+        """Keep a copy of the store before something is removed from it; ``copy`` says where it is.
+
+        Raises:
+            StoreError: that cannot be done here, and nobody consents to go on without.
+        """
+        self.copy = self._connector.keep_copy(version, consents=consents)
 
     def joins_program(self) -> bool:
         """Whether this thread has a transaction of the program open that calls would join."""

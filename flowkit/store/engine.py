@@ -33,10 +33,12 @@ from flowkit.store.workers import Workers
 class Engine:
     """The parts of one open store; nothing of it is shared with another."""
 
-    def __init__(self, connector: Connector, clock: Clock, program: Program | None = None) -> None:
+    def __init__(
+        self, connector: Connector, clock: Clock, program: Program | None = None, *, consents: bool = False
+    ) -> None:
         self.db = Database(connector, clock, program)
         self.tables = make_tables(self.db.dialect)
-        self.version = migrate(self.db, self.tables)
+        self.version = migrate(self.db, self.tables, consents=consents)
         self.runs = Runs(self.db, self.tables)
         self.lanes = Lanes(self.db, self.tables)
         self.queues = Queues(self.db, self.tables)

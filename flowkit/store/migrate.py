@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from flowkit.clock import Clock
 from flowkit.errors import SchemaTooNew
+from flowkit.store.connector import Connector
 from flowkit.store.database import Database, Session
 from flowkit.store.tables import Tables
 
@@ -15,12 +17,28 @@ Step = Callable[[Session], None]
 STEPS: Mapping[int, Step] = {}
 """What brings a store from the version before to this one; each is one transaction. The first version has none."""
 
+DESTRUCTIVE: frozenset[int] = frozenset()
+"""The versions whose step removes something that the one before had; a copy of the store is kept first."""
 
-def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, version: int = VERSION) -> int:
+
+def migrate(
+    db: Database,
+    tables: Tables,
+    *,
+    steps: Mapping[int, Step] = STEPS,
+    version: int = VERSION,
+    destructive: Collection[int] = DESTRUCTIVE,
+    consents: bool = False,
+) -> int:
     """Bring the store to *version*, safely when many processes open it at once, and return the version it had.
+
+    Args:
+        destructive: the versions whose step removes something.
+        consents: whoever opens it has a backup, where flowkit cannot make a copy itself.
 
     Raises:
         SchemaTooNew: a newer flowkit wrote it; nothing was changed.
+        StoreError: the next step removes something, no copy could be kept, and nobody consents; that step is not made.
     """
     with db.read() as session:
         found = first = stored_version(session)
@@ -32,6 +50,9 @@ def migrate(db: Database, tables: Tables, *, steps: Mapping[int, Step] = STEPS, 
             found = stored_version(session)
             _refuse_newer(found, version)
             if found < version:
+                if found and found + 1 in destructive:
+                    # The write lock is held: nothing is committed between the copy and the step.
+                    db.keep_copy(found, consents=consents)
                 found = _advance(session, tables, found, steps, version)
     return first
 
@@ -53,6 +74,16 @@ def _run(session: Session, sql: str | None) -> None:
         session.script(sql)
 
 
+def removes_data(found: int, *, version: int = VERSION, destructive: Collection[int] = DESTRUCTIVE) -> bool:
+    """Say whether a step removes something that brings a store from version *found* to *version*.
+
+    Raises:
+        SchemaTooNew: it is newer than that.
+    """
+    _refuse_newer(found, version)
+    return bool(found) and any(found < step <= version for step in destructive)
+
+
 def _refuse_newer(found: int, version: int) -> None:
     if found > version:
         raise SchemaTooNew(
@@ -67,6 +98,16 @@ def stored_version(session: Session) -> int:
         return 0
     rows = session.script("SELECT number FROM meta WHERE key = 'schema'")
     return int(rows[0][0]) if rows else 0
+
+
+def version_at(connector: Connector, clock: Clock) -> int:
+    """Return the schema version of the store that a connector leads to; nothing is changed."""
+    db = Database(connector, clock)
+    try:
+        with db.read() as session:
+            return stored_version(session)
+    finally:
+        db.close()
 
 
 def creation(tables: Tables) -> list[str]:

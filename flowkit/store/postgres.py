@@ -63,6 +63,15 @@ class PostgresConnector:
         self.clock: FollowingClock | None = None
         self._arguments = {"application_name": "flowkit", **_KEEPALIVE, **arguments}
 
+    def keep_copy(self, version: int, *, consents: bool) -> str | None:
+        """Refuse to go on without a backup, which only the server's own tools can make."""
+        if consents:
+            return None
+        raise StoreError(
+            f"{self.place} has schema version {version}, and the next step to the one this flowkit needs removes data; "
+            "stop its workers, take a backup with pg_dump, then: flowkit migrate --yes"
+        )
+
     def connect(self) -> Connection:
         """Open a connection in autocommit mode, trying for a few seconds while the server cannot be reached."""
         return Connection(self._dial(), self.dialect.schema, self._dial)

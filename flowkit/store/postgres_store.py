@@ -12,6 +12,7 @@ from flowkit.clock import Clock, FollowingClock, SystemClock
 from flowkit.errors import ConfigError
 from flowkit.model.names import name_problem
 from flowkit.store.engine import Engine
+from flowkit.store.migrate import version_at
 from flowkit.store.postgres import PostgresConnector
 from flowkit.store.postgres_connection import driver
 from flowkit.store.program import PeeweeProgram
@@ -75,18 +76,26 @@ class PostgresStore:
         self.durability: str | None = None
         self._database = database
         self._engine: Engine | None = None
+        self.consents = False
+
+    def _connector(self) -> PostgresConnector:
+        return PostgresConnector(self._arguments, self.schema, self.pool_size, self._place)
+
+    def version(self, clock: Clock) -> int:
+        """Return the version of the schema, 0 where there is none yet; nothing is changed."""
+        return version_at(self._connector(), clock)
 
     def open(self, clock: Clock) -> Engine:
         """Open the store, making or migrating its schema."""
         if self._engine is not None:
             raise ConfigError("a store object serves one Runtime; make another PostgresStore for the second one")
-        connector = PostgresConnector(self._arguments, self.schema, self.pool_size, self._place)
+        connector = self._connector()
         if isinstance(clock, SystemClock):
             # Hosts do not agree on the time, so the server tells it; a clock that the program gave is the one to go by.
             clock = connector.clock = FollowingClock()
         program = PeeweeProgram(self._database) if self._database is not None else None
         self.durability = connector.prepare()
-        self._engine = Engine(connector, clock, program)
+        self._engine = Engine(connector, clock, program, consents=self.consents)
         return self._engine
 
     @property

@@ -99,6 +99,22 @@ class SQLiteConnector:
         if problems:
             raise DataCorrupted(f"{_damaged(self.path, problems[0])}; nothing was written")
 
+    def keep_copy(self, version: int, *, consents: bool) -> str | None:
+        """Keep a copy beside the file; a store in memory is gone soon enough without one."""
+        if self.single:
+            return None
+        copy = f"{self.path}.schema-{version}"
+        # What is there is of a migration that did not come to its end: the store is still the one that it copied.
+        for left in (f"{copy}.part", copy):
+            Path(left).unlink(missing_ok=True)
+        connection = self.connect()
+        try:
+            connection.execute("VACUUM INTO ?", (f"{copy}.part",))
+        finally:
+            connection.close()
+        os.replace(f"{copy}.part", copy)
+        return copy
+
     def connect(self) -> sqlite3.Connection:
         """Open a connection in autocommit mode with flowkit's pragmas."""
         connection = sqlite3.connect(

@@ -12,6 +12,7 @@ import peewee
 from flowkit.clock import Clock
 from flowkit.errors import ConfigError
 from flowkit.store.engine import Engine
+from flowkit.store.migrate import version_at
 from flowkit.store.postgres_store import PostgresStore
 from flowkit.store.program import PeeweeProgram
 from flowkit.store.sqlite import Durability, SQLiteConnector
@@ -21,6 +22,12 @@ BLANK_PATH = "sqlite workflow store path is required"
 
 class Store(Protocol):
     """What a Runtime can be given."""
+
+    consents: bool
+    """Whether a step of a migration that removes something may be made where no copy can be kept."""
+
+    def version(self, clock: Clock) -> int:
+        """Return the version of the schema, 0 where there is none yet; nothing is changed."""
 
     def open(self, clock: Clock) -> Engine:
         """Open the store, migrating its schema; a store object serves one Runtime."""
@@ -63,6 +70,11 @@ class SQLiteStore:
         self.durability: Durability = durability
         self._database = database
         self._engine: Engine | None = None
+        self.consents = False
+
+    def version(self, clock: Clock) -> int:
+        """Return the version of the schema, 0 where there is none yet; nothing is changed."""
+        return version_at(SQLiteConnector(self.path, self.durability), clock)
 
     def open(self, clock: Clock) -> Engine:
         """Open the store, making or migrating its schema."""
@@ -73,7 +85,7 @@ class SQLiteStore:
         program = PeeweeProgram(self._database) if self._database is not None else None
         if program is not None:
             self.durability = program.read(_synchronous)
-        self._engine = Engine(connector, clock, program)
+        self._engine = Engine(connector, clock, program, consents=self.consents)
         return self._engine
 
     @property

@@ -58,6 +58,29 @@ def test_an_older_store_is_brought_up_to_date_step_by_step(path: Path) -> None:
         assert connection.execute("SELECT a FROM second").fetchall() == [(1,)]
 
 
+def test_before_something_is_removed_a_copy_of_the_store_is_kept_beside_it(path: Path) -> None:
+    db, tables = opened(path)
+    migrate(db, tables, version=1)
+    steps = {2: lambda tx: tx.script("CREATE TABLE second (a)"), 3: lambda tx: tx.script("DROP TABLE progress")}
+    migrate(db, tables, steps=steps, version=3, destructive={3})
+    assert db.copy == f"{path}.schema-2"
+    db.close()
+    with sqlite3.connect(db.copy) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'progress'").fetchall() != []
+    connection.close()
+    assert (version_of(Path(db.copy)), version_of(path)) == (2, 3)
+
+
+def test_what_removes_nothing_needs_no_copy(path: Path) -> None:
+    db, tables = opened(path)
+    migrate(db, tables, version=1)
+    migrate(db, tables, steps={2: lambda tx: tx.script("CREATE TABLE second (a)")}, version=2, destructive={3})
+    assert db.copy is None
+    db.close()
+    assert not list(path.parent.glob("*.schema-*"))
+
+
 def test_a_step_that_breaks_off_leaves_the_version_before_and_nothing_of_itself(path: Path) -> None:
     db, tables = opened(path)
     migrate(db, tables, version=1)
