@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,3 +194,17 @@ def test_the_metrics_are_served_over_http(measured: Runtime, registry: Collector
         thread.join(30)
     assert 'flowkit_runs_finished_total{package="book",status="succeeded"} 1.0' in text
     assert 'flowkit_queue_steps{queue="scanner",status="ready"} 0.0' in text
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
+
+
+def test_the_manual_and_its_alerts_name_metrics_that_there_are(
+    measured: Runtime, registry: CollectorRegistry, flowkit_clock: FakeClock
+) -> None:
+    told = set(re.findall(r"\bflowkit_[a-z_]+", PAGE.read_text(encoding="utf-8")))
+    families: list[Any] = list(text_string_to_metric_families(generate_latest(registry).decode()))
+    # A counter is a family without its suffix, and the page speaks of a histogram's buckets too.
+    there = {family.name for family in families} | {f"{family.name}_total" for family in families}
+    assert {name.removesuffix("_bucket") for name in told} - there == set()
+    assert {family.name for family in families} - {name.removesuffix("_total") for name in told} == set()
