@@ -119,15 +119,15 @@ class Wakeups:
                 self._thread.start()
 
     def _loop(self) -> None:
-        idle, quiet, again = 0, 0, False
+        idle = quiet = 0
         while not self._stop.wait(LOOK_EVERY if quiet < QUIET_AFTER else LOOK_SELDOM):
             found = self._look()
             changed, self._seen = found != self._seen, found
             quiet = 0 if changed else quiet + 1
-            # Times of files are coarse: a second commit in the same tick shows no change, so a change is told twice.
-            if changed or again:
+            # The file changes before its commit is there to be read, and that takes as long as a disk may take; and
+            # times of files are coarse. So a change is told at once, and again after 1, 2, 4, 8... looks without one.
+            if quiet < QUIET_AFTER and not quiet & (quiet - 1):
                 self.everybody()
-            again = changed
             with self._lock:
                 # It lingers a little, for a waiter that comes again at once would start a thread each time.
                 idle = 0 if self._watchers else idle + 1
