@@ -57,6 +57,8 @@ def wire(waits: Iterable[Wait], ids: Sequence[str], resolve: Callable[[str], Nod
         LimitExceeded: more than 5,000,000 edges.
     """
     waits = list(waits)
+    if not waits:
+        return Wiring((), ())
     places = _waits_of_places(waits)
     direct: dict[tuple[int, Node], bool] = {}
     groups: dict[tuple[Span, ...], _Group] = {}

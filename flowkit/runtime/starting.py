@@ -128,7 +128,8 @@ class Starter:
             body, value = b"null", DEFAULT
         else:
             value, body = self._codec.accept(input, signature.input_type, "input", INPUT_LIMIT)
-        dumps(_object(metadata or {}, "metadata"), "metadata", METADATA_LIMIT)
+        if metadata:
+            dumps(_object(metadata, "metadata"), "metadata", METADATA_LIMIT)
         # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
         body = canonical(body)
         return Wish(definition, value, body, hashlib.sha256(body).digest(), run_id, name, dict(metadata or {}))
@@ -188,8 +189,8 @@ class Starter:
         if wish.input is not DEFAULT:
             arguments.append(wish.input)
         plan = builder.finish(definition.entrypoint(*arguments))
-        described = _object(builder.metadata, "run.metadata")
-        metadata = dumps({**described, **wish.metadata}, "run.metadata", METADATA_LIMIT)
+        described = {**_object(builder.metadata, "run.metadata"), **wish.metadata}
+        metadata = dumps(described, "run.metadata", METADATA_LIMIT) if described else b"{}"
         name = wish.name if wish.name is not None else builder.name
         _check_names(None, name)
         output = output_text(plan.output)
