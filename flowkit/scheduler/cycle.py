@@ -124,28 +124,30 @@ class Cycle:
 
     def _one_by_one(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
         # There are no savepoints: the batch is rolled back, and an outcome that cannot be written takes no other along.
+        # Nothing is reclaimed meanwhile: it might be the lease of an outcome that is in hand.
         none, turned = attrs.evolve(demand, slots=0), Turned()
         for settlement in inbox:
             try:
-                turned.add(self._turn([settlement], none))
+                turned.add(self._turn([settlement], none, sweeps=False))
             except (StoreError, RuntimeClosed):
                 raise
             except Exception as refused:
                 told = StepError(
                     "unsettleable", f"{type(refused).__name__}: {refused}", occurred_at=settlement.ended_at
                 )
-                turned.add(self._turn([attrs.evolve(settlement, outcome=Failed(told), progress=None)], none))
+                failed = attrs.evolve(settlement, outcome=Failed(told), progress=None)
+                turned.add(self._turn([failed], none, sweeps=False))
         turned.add(self._turn([], demand))
         return turned
 
-    def _turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
+    def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
         with engine.write() as tx:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if inbox:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
-            promoted, left = self._sweep(tx, tally)
+            promoted, left = self._sweep(tx, tally) if sweeps else (0, False)
             turned.promoted += promoted
             taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
