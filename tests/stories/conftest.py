@@ -40,7 +40,7 @@ def place(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         shutil.copy(request.getfixturevalue("guarded_file"), path)
         yield SQLitePlace(path)
     else:
-        with request.getfixturevalue("postgres").place(guarded=True) as there:
+        with request.getfixturevalue("postgres").place() as there:
             yield there
 
 
