@@ -50,7 +50,7 @@ def lend(database: str, request: pytest.FixtureRequest) -> Lend:
     if database == "sqlite":
         return lambda: nullcontext(SQLitePlace(Path(":memory:")))
     postgres: Databases = request.getfixturevalue("postgres")
-    return postgres.place
+    return lambda: postgres.place(guarded=False)
 
 
 @pytest.fixture
