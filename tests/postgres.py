@@ -182,7 +182,8 @@ class Kept:
         names = [f"{SCHEMA}.{name}" for name in _CHILDREN_FIRST]
         cut = f"TRUNCATE {', '.join(names)}" if self._lent % 20 == 0 else "; ".join(f"DELETE FROM {n}" for n in names)
         known = ", ".join(f"('{key}', {number})" for key, number in self._meta)
-        again = f"SELECT setval(pg_get_serial_sequence('{SCHEMA}.lanes', 'id'), 1, false)"
+        sequences = f"relkind = 'S' AND relnamespace = '{SCHEMA}'::regnamespace"
+        again = f"SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE {sequences}"
         self._connection.execute(f"{cut}; INSERT INTO {SCHEMA}.meta (key, number) VALUES {known}; {again}".encode())
 
     def close(self) -> None:
