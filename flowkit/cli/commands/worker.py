@@ -19,6 +19,8 @@ from flowkit.cli.words import count
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
 
+KEPT = ("concurrency", "grace", "metrics_port", "metrics_host")
+"""The options that a worker which is started again gets too."""
 PORT = click.IntRange(0, 65535)
 
 
@@ -27,9 +29,15 @@ PORT = click.IntRange(0, 65535)
 @click.option("--grace", metavar="TIME", type=Duration(), default=10.0, help="How long attempts may go on: 10s.")
 @click.option("--metrics-port", metavar="PORT", type=PORT, help="Serve metrics for Prometheus at this port.")
 @click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="And address; by default to this host alone.")
+@click.option("--reload", is_flag=True, help="For development: start again when a Python file changes.")
 @with_project
 def worker(
-    place: Place, concurrency: int | None, grace: float, metrics_port: int | None, metrics_host: str
+    place: Place,
+    concurrency: int | None,
+    grace: float,
+    metrics_port: int | None,
+    metrics_host: str,
+    reload: bool,
 ) -> int:
     """Execute the steps of the kinds that the modules declare.
 
@@ -39,6 +47,8 @@ def worker(
     \b
     flowkit worker -m shop.flows --concurrency 8
     """
+    if reload:
+        return _reload(place)
     with (
         serving(metrics_host, metrics_port) as observers,
         place.working(max_workers=concurrency, observers=observers) as runtime,
@@ -51,6 +61,22 @@ def worker(
         stopped_by = _work(runtime, grace)
         out.note("the worker has stopped")
     return INTERRUPTED if stopped_by == signal.SIGINT else 0
+
+
+def _reload(place: Place) -> int:
+    from flowkit.cli.reloading import Supervisor, refuse_missing_watcher
+
+    refuse_missing_watcher()
+    settings = place.settings
+    settings.store_url()
+    context = click.get_current_context()
+    arguments = [*place.arguments]
+    for name, given in context.params.items():
+        if name in KEPT and given is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(given)]
+    out = Output()
+    out.note(f"looking for changes below {settings.root.resolve()}")
+    return Supervisor(["worker", *arguments]).watch(settings.root.resolve(), out)
 
 
 def _work(runtime: Runtime, grace: float) -> int | None:
