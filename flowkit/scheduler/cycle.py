@@ -33,12 +33,14 @@ class Demand:
         kinds: the kinds it serves.
         run: lease steps of this run only.
         skip: steps not to lease in this cycle.
+        queues: lease from these queues only.
     """
 
     slots: int
     kinds: Collection[str]
     run: int | None = None
     skip: Collection[int] = frozenset()
+    queues: Collection[str] | None = None
 
 
 @attrs.frozen
@@ -179,7 +181,7 @@ class Cycle:
         engine = self._engine
         with engine.read() as tx:
             now = tx.now()
-            seen = engine.lanes.glance(tx, demand.kinds)
+            seen = engine.lanes.glance(tx, demand.kinds, demand.queues)
             # What comes due while no slot is free comes due when one is.
             times = (seen.due_at if demand.slots else None, self._next_sweep(seen.expires_at, now))
             if any(at is not None and at <= now for at in times):
@@ -252,11 +254,11 @@ class Cycle:
         return attrs.evolve(seen, queues=queues)
 
     def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
-        seen = self._engine.lanes.glance(tx, demand.kinds)
+        seen = self._engine.lanes.glance(tx, demand.kinds, demand.queues)
         if seen.due_at is None or seen.due_at > now:
             return seen
         self._engine.reclaim.come_due(tx, now)
-        return self._engine.lanes.glance(tx, demand.kinds)
+        return self._engine.lanes.glance(tx, demand.kinds, demand.queues)
 
     def _lines(self, tx: Session, demand: Demand, seen: Glance) -> list[Line]:
         engine, queues = self._engine, seen.queues

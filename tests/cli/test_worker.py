@@ -81,3 +81,15 @@ def test_a_worker_that_is_to_start_again_needs_what_looks_for_changes(slow: Shel
     ended = slow("worker", "--reload", PYTHONPATH=f"{slow.directory / 'hidden'}:{ROOT}")
     assert (ended.code, ended.out) == (2, "")
     assert "flowkit worker --reload needs the extra flowkit-durable[cli]" in ended.err
+
+
+def test_a_worker_may_be_for_some_queues_alone(slow: Shell, looking: Runtime) -> None:
+    slow.write("go", "")
+    slow("run", "slow", "--run-id", "one")
+    with slow.background("worker", "--queues", "mail,other") as process:
+        assert process.stderr is not None
+        assert "serves 1 kind of steps from mail, other;" in process.stderr.readline()
+        eventually(lambda: len(worker_ids(looking)) == 1)
+        assert "no live worker serves kind 'slow/hold' from queue 'slow'" in slow("doctor").out
+        with slow.background("worker", "--queues", "slow"):
+            eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]
