@@ -65,7 +65,7 @@ class Parts:
         self.clock = self.engine.db.clock
         self.telemetry = Telemetry(settings.observers)
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
-        self.wakeups = Wakeups(store.wal)
+        self.wakeups = Wakeups(store.watcher())
         self.registry = Registry(codec, self._remote_kind)
         self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)
         self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))

@@ -110,7 +110,7 @@ class Worker:
             due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds(), self.only, queues=self.queues))
             if not due:
                 self._tell_idle(held)
-                self._rest(poll_interval, wake_at)
+                self._rest(self._wakeups.patience(poll_interval), wake_at)
                 return
         turned = self.turn()
         self.crew.launch(turned.leased)

@@ -230,8 +230,8 @@ class Cycle:
         claim = Claim(self._worker_id, self._token(), self._lease)
         if not demand.slots:
             return Taken([], claim, {}, tally.now)
-        seen = self._locked(tx, self._ready(tx, demand, tally.now), tally)
-        lines = self._lines(tx, demand, seen)
+        seen = self._ready(tx, demand, tally.now)
+        lines = self._locked_lines(tx, demand, seen, tally)
         later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
@@ -244,14 +244,16 @@ class Cycle:
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
         return Taken(held, claim, by_id, tally.now, *later, contended=len(held) < len(chosen))
 
-    def _locked(self, tx: Session, seen: Glance, tally: Tally) -> Glance:
+    def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         queues = self._engine.queues.lock(tx, seen.queues)
-        if queues == seen.queues:
-            return seen
-        # Time passed while another worker had them, and what it wrote is what holds now.
-        refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
-        tally.now = max(tally.now, tx.now(), *(at for at in refilled if at - tally.now < BACKWARD_TOLERANCE))
-        return attrs.evolve(seen, queues=queues)
+        lines = self._lines(tx, demand, seen if queues is None else attrs.evolve(seen, queues=queues))
+        if queues is not None:
+            # Time passed while another worker had them. What starts now is later than what it started, and than the
+            # end of what made room: by the one clock that all of them have, and as their histories say.
+            refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
+            now = max(tally.now, tx.exact_now())
+            tally.now = max(now, *(at for at in refilled if at - now < BACKWARD_TOLERANCE), now)
+        return lines
 
     def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
         seen = self._engine.lanes.glance(tx, demand.kinds, demand.queues)

@@ -18,13 +18,14 @@ class FrailStore:
         broken: what every transaction is refused with, while it says something.
     """
 
-    wal = None
-
     def __init__(self, place: Place) -> None:
         self._connector = place.connector()
         self._error = place.driver_error
         self.forgets = False
         self.broken = ""
+
+    def watcher(self) -> None:
+        """Nobody else commits."""
 
     def open(self, clock: Clock) -> Engine:
         """Open the store."""
