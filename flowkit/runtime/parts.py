@@ -125,7 +125,7 @@ class Parts:
             logger=self.telemetry.bound,
             artifacts=self._artifact_store,
             projections=self.projection_store,
-            instruments=self.telemetry.instruments if self.telemetry.instruments.attempts else None,
+            instruments=self.telemetry.instruments if self.telemetry.instruments.around_attempts else None,
         )
 
     def _read_run(self, run_id: str) -> Run:
