@@ -40,5 +40,5 @@ def open_database(path: str) -> Database:
 def advance(path: str, version: int = LAST) -> None:
     """Bring a store to a version that is yet to come, in steps that each take a while."""
     db = open_database(path)
-    migrate(db, make_tables("sqlite"), steps=STEPS, version=int(version))  # type: ignore[arg-type]
+    migrate(db, make_tables(db.dialect), steps=STEPS, version=int(version))
     db.close()
