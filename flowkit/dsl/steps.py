@@ -56,8 +56,22 @@ class GraphBuilder:
     def step(self) -> StepCall:
         """Declare one step: ``run.step(id, executor_or_kind, input, after=..., parameter=handle)``.
 
-        A keyword that is no option must be a result parameter of the executor; it takes a handle, a group or a list
-        of handles. A blank id gets a default. Gives the handle of the step.
+        Gives the handle of the step. Options replace those of the executor, which replace those of the package.
+
+        Args:
+            id (str | None): unique in its run; None or blank gives a default.
+            executor (Callable | str): the marked function, or a kind by its name.
+            input (Any): what fits the executor's annotation; left out where it takes none.
+            queue (str | None): the line that it waits in.
+            retry (Retry | None): its retry policy.
+            timeout (float | timedelta | None): seconds that one attempt may take.
+            priority (int | None): -1000 to 1000, smaller first, within one queue.
+            delay (float | timedelta | None): seconds to wait once its dependencies are met; not repeated on retries.
+            after (StepHandle | StepGroup | list | str | None): what it waits for without taking a result.
+            dedup_key (str | None): a step of this kind with this key that was declared before is given instead.
+            metadata (Mapping | None): JSON of your own, kept with the step.
+            allow_failure (bool): the run may succeed although this step fails.
+            results (StepHandle | StepGroup | list | str): any other keyword is a result parameter of the executor.
 
         Raises:
             GraphError: what is declared cannot be part of a graph; the message says what and where.
@@ -71,6 +85,12 @@ class GraphBuilder:
         """Declare one step for each input: ids ``page[0]``, ``page[1]``..., or ``page[{key(input)}]``.
 
         Options and result parameters go to each; a ``dedup_key`` gets the same ending as the id. Gives the group.
+
+        Args:
+            id (str | None): what the ids begin with.
+            executor (Callable | str): the marked function, or a kind by its name.
+            inputs (Iterable): the inputs; they must be known here, so a handle is refused.
+            key (Callable | None): makes the text in the brackets of each id from the input, instead of its number.
 
         Raises:
             GraphError, InvalidInput, LimitExceeded: as ``step`` does; nothing is declared then.

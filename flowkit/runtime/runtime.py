@@ -140,8 +140,15 @@ class Runtime(Reads, Operators):
     def start_run(self) -> StartCall:
         """Start a run: structure the input, call the entrypoint, store the run and its steps in one transaction.
 
-        Called as ``start_run(package_or_name, input=None, *, run_id=None, name=None, metadata=None)``. A *run_id* makes
-        it idempotent: the same id with the same package and input gives the handle of the run that is there.
+        Called as ``start_run(package_or_name, input=None, *, run_id=None, name=None, metadata=None)``.
+
+        Args:
+            package (Callable | str): the marked entrypoint, or its name.
+            input (Any): what fits its annotation; a dict for an attrs class or dataclass is fine.
+            run_id (str | None): makes the call idempotent: the same id with the same package and input gives the handle
+                of the run that is there. None: ``{package}-{uuid}``.
+            name (str | None): what people call the run; wins over the entrypoint's.
+            metadata (Mapping | None): a JSON object; its keys win over the entrypoint's.
 
         Raises:
             PackageNotRegistered: nothing of that name is registered here.
