@@ -245,6 +245,8 @@ class StepFailure(Exception):
     def __init__(self, code: str, message: object = "", *, details: Mapping[str, Any] | None = None) -> None:
         if not isinstance(code, str) or not code.strip():
             raise ValueError(f"{type(self).__name__}: code: expected a non-blank str, got {code!r}")
+        if details is not None and not isinstance(details, Mapping):
+            raise ValueError(f"{type(self).__name__}: details: expected a dict, got {details!r}")
         self.code = code
         self.message = str(message) or code
         self.details = dict(details) if details is not None else None

@@ -16,8 +16,10 @@ def folder(path: str | os.PathLike[str], *, owner: str) -> Path:
     """Return *path* made absolute, so that a later change of directory moves nothing.
 
     Raises:
-        ConfigError: the path is blank; the message names *owner*.
+        ConfigError: the path is blank, or none at all; the message names *owner*.
     """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise ConfigError(f"{owner}: root: expected a path, got {path!r}")
     if not os.fspath(path).strip():
         raise ConfigError(f"{owner}: root: a path is required")
     return Path(os.path.abspath(path))

@@ -74,7 +74,8 @@ class SQLiteProjectionStore:
 
     def __init__(self, root: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
         self.root = folder(root, owner="SQLiteProjectionStore")
-        if not 0 < busy_timeout <= 3600:
+        number = isinstance(busy_timeout, (int, float)) and not isinstance(busy_timeout, bool)
+        if not number or not 0 < busy_timeout <= 3600:
             raise ConfigError(f"SQLiteProjectionStore: busy_timeout: expected 0 to 3600 seconds, got {busy_timeout!r}")
         self._busy_timeout = busy_timeout
         self._opened: dict[str, SQLiteProjection] = {}

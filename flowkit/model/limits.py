@@ -32,7 +32,7 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         rate = self.rate_per_second
-        number = isinstance(rate, (int, float)) and not isinstance(rate, bool) and math.isfinite(rate)
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool) and -math.inf < rate < math.inf
         if not number or not 0.001 <= rate <= 1_000_000:
             raise ConfigError(f"RateLimit: rate_per_second: expected a number from 0.001 to 1000000, got {rate!r}")
         if isinstance(self.burst, bool) or not isinstance(self.burst, int) or not 1 <= self.burst <= 1_000_000:

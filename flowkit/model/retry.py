@@ -17,7 +17,7 @@ MAX_SECONDS = 10 * 366 * 86_400
 
 def seconds_in_range(owner: str, field: str, value: Any, *, low: float = 0.0, exclusive: bool = False) -> float:
     """Return *value* as seconds, or raise ``ConfigError`` naming *owner* and *field*."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
     if not number or value > MAX_SECONDS or value < low or (exclusive and value == low):
         raise ConfigError(
             f"{owner}: {field}: expected seconds {'>' if exclusive else '>='} {low:g} "

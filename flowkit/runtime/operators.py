@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from flowkit.model.run import Run
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.model.step import Step
 from flowkit.runtime.parts import Parts
+from flowkit.runtime.settings import checked_id
 from flowkit.store.tally import Tally
 
 PRUNE_BATCH = 100
@@ -36,6 +37,7 @@ class Operators:
         """
         parts = self._parts
         parts.check_open()
+        run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         with parts.engine.write() as tx:
             events = parts.engine.commands.retry_step(tx, run_id, step_id, self._tally(tx.now()), force=force)
         parts.told(events)
@@ -51,6 +53,7 @@ class Operators:
         """
         parts = self._parts
         parts.check_open()
+        run_id = checked_id("run_id", run_id)
         with parts.engine.write() as tx:
             events = parts.engine.commands.retry_run(tx, run_id, self._tally(tx.now()))
         parts.told(events)
@@ -65,6 +68,7 @@ class Operators:
         """
         parts = self._parts
         parts.check_open()
+        run_id = checked_id("run_id", run_id)
         with parts.engine.write() as tx:
             events = parts.engine.commands.cancel_run(tx, run_id, self._tally(tx.now()))
         parts.told(events)
@@ -134,6 +138,8 @@ class Operators:
 
 
 def _ended(statuses: Collection[RunStatus | str]) -> list[RunStatus]:
+    if not isinstance(statuses, Iterable):
+        raise ConfigError(f"prune: statuses: expected one status or several, got {statuses!r}")
     found = []
     for status in [statuses] if isinstance(statuses, str) else statuses:
         try:

@@ -17,6 +17,7 @@ from flowkit.model.step import Attempt, Step, StepResult
 from flowkit.projections import Projection
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.parts import Parts
+from flowkit.runtime.settings import checked_id
 from flowkit.scheduler.explain import Explanation, explain
 from flowkit.store.catalog import Recorded
 from flowkit.store.views_runs import RunFilter
@@ -32,6 +33,7 @@ class Reads:
     def workflow(self, run_id: str) -> Run | None:
         """Return a run, or None where there is none with this id."""
         self._parts.check_open()
+        run_id = checked_id("run_id", run_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.run(tx, run_id)
 
@@ -102,6 +104,7 @@ class Reads:
             RunNotFound: there is no such run.
         """
         self._parts.check_open()
+        run_id = checked_id("run_id", run_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.steps(tx, run_id, status=status, limit=limit, cursor=cursor)
 
@@ -112,6 +115,7 @@ class Reads:
             RunNotFound, StepNotFound: there is none.
         """
         self._parts.check_open()
+        run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.step(tx, run_id, step_id)
 
@@ -122,6 +126,7 @@ class Reads:
             RunNotFound, StepNotFound: there is none.
         """
         self._parts.check_open()
+        run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.attempts(tx, run_id, step_id)
 
@@ -132,6 +137,7 @@ class Reads:
             RunNotFound: there is none.
         """
         self._parts.check_open()
+        run_id = checked_id("run_id", run_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.history(tx, run_id)
 
@@ -146,6 +152,7 @@ class Reads:
             DataCorrupted: what is stored does not match its checksum.
         """
         self._parts.check_open()
+        run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         with self._parts.engine.read() as tx:
             found = self._parts.engine.views.result(tx, run_id, step_id)
         return found if found is None or type is ANY else self._parts.typed(found, type)
@@ -159,6 +166,8 @@ class Reads:
             RunNotFound: there is no such run.
         """
         self._parts.check_open()
+        run_id = run_id if run_id is None else checked_id("run_id", run_id)
+        collection = checked_id("collection", collection)
         with self._parts.engine.read() as tx:
             views = self._parts.engine.views
             return views.records(tx, run_id, collection=collection, limit=limit, cursor=cursor)
@@ -171,6 +180,7 @@ class Reads:
             ResultNotFound: it has no such artifact.
         """
         self._parts.check_open()
+        run_id, artifact_id = checked_id("run_id", run_id), checked_id("artifact_id", artifact_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.artifact(tx, run_id, artifact_id)
 
@@ -181,6 +191,8 @@ class Reads:
             RunNotFound, StepNotFound: there is none.
         """
         self._parts.check_open()
+        run_id = checked_id("run_id", run_id)
+        step_id = step_id if step_id is None else checked_id("step_id", step_id)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.artifacts(tx, run_id, step_id)
 
@@ -219,8 +231,7 @@ class Reads:
             RunNotFound, StepNotFound: there is none.
         """
         self._parts.check_open()
-        live = self._parts.live()
+        run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
+        served = self._parts.served_kinds() | self._parts.kinds_at_work()
         with self._parts.engine.read() as tx:
-            queue = self._parts.engine.views.step(tx, run_id, step_id).queue
-            served = {kind for worker in live for kind in worker.kinds if worker.serves(kind, queue)}
-            return explain(self._parts.engine, tx, run_id, step_id, served | self._parts.kinds_at_work())
+            return explain(self._parts.engine, tx, run_id, step_id, served)

@@ -29,10 +29,23 @@ def seconds(field: str, value: Any, *, low: float, high: float) -> float:
         ConfigError: it is neither, or out of range.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and -math.inf < number < math.inf
     if not is_number or not low <= number <= high:
         raise ConfigError(f"Runtime: {field}: expected seconds from {low:g} to {high:g} or a timedelta, got {value!r}")
     return float(number)
+
+
+def checked_id(field: str, value: Any) -> str:
+    """Return the id of something that is looked for.
+
+    Raises:
+        ConfigError: it is no text, or one that no database can compare with an id.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{field}: expected a str, got {type(value).__name__}")
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ConfigError(f"{field}: expected text without U+0000 and lone surrogates, got {value!r}")
+    return value
 
 
 def checked_timeout(call: str, value: Any) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Union
@@ -201,6 +201,8 @@ def _statuses(status: str | Collection[str] | None) -> list[str] | None:
 
 def listed(listing: str, status: str | Collection[str], known: Collection[str]) -> list[str]:
     """Return one status or several as texts, or raise ``ConfigError`` for one that is none."""
+    if not isinstance(status, Iterable):
+        raise ConfigError(f"{listing}: status: expected one status or several, got {status!r}")
     texts = []
     for value in [status] if isinstance(status, str) else status:
         if value not in known:
@@ -215,7 +217,7 @@ def _micros(field: str, value: Instant | None, default: Micros) -> Micros:
         return default
     if isinstance(value, datetime) and value.tzinfo is not None:
         return (value - _EPOCH) // timedelta(microseconds=1)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 62:
         return value
     raise ConfigError(f"runs: {field}: expected an aware datetime or integer microseconds, got {value!r}")
 
