@@ -83,9 +83,12 @@ class WatchedCycle(Cycle):
         self._host = host
 
     def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
-        judge = self._host.world.judge
-        judge.offered(inbox)
-        turned = super().turn(inbox, demand)
+        judge, host = self._host.world.judge, self._host
+        host.offering = judge.offered(inbox)
+        try:
+            turned = super().turn(inbox, demand)
+        finally:
+            host.offering = frozenset()
         judge.answered(inbox, turned.verdicts)
         return turned
 
@@ -121,6 +124,7 @@ class Host:
         self.unreachable_until: Micros = 0
         self.asked: tuple[Any, ...] | None = None
         self.was_done = False
+        self.offering: frozenset[Any] = frozenset()
         self.extending: list[Attempt] | None = None
         self.kept: dict[Any, str | None] | None = None
         self.files = FrailFiles(stage.artifacts.root, self)
@@ -151,6 +155,7 @@ class Host:
         self.incarnation += 1
         self.stops = False
         self.asked, self.was_done, self.extending, self.kept = None, False, None, None
+        self.offering = frozenset()
         _forget(self._pristine)
         self.parts.engine.db._idle = []
 
@@ -186,6 +191,7 @@ class Host:
             return
         self.is_older = world.faults.has("older") and not self.newer_code_only and draw.random() < 0.4
         self.worker_id = self.name if draw.random() < 0.5 else f"{self.name}.{self.boots}"
+        world.faults.injected["older"] += self.is_older
         world.note(self, f"starts as {self.worker_id}{' with older code' if self.is_older else ''}")
         world.spawn(self, self.work())
         yield from ()

@@ -106,6 +106,8 @@ class Judge:
         step = self._find(leased.run_id, leased.id)
         assert step is not None
         expected = ending(step.node, leased.generation, leased.attempt)
+        if code is not None and stopped is None:
+            self.world.faults.injected["executor"] += 1
         excused = stopped is not None or (code == "executor_error" and {"reads", "stored"} & step.node.do.keys())
         excused = excused or (code == "emit_conflict" and "emit" in step.node.do)
         told = getattr(getattr(outcome, "error", None), "message", "")
@@ -115,10 +117,11 @@ class Judge:
             right = outcome.body in expected_values
             self._require(right, f"{identity} computed {outcome.body!r}, it should be {expected_values}")
 
-    def offered(self, inbox: Sequence[Settlement]) -> None:
+    def offered(self, inbox: Sequence[Settlement]) -> frozenset[Identity]:
         """A worker is about to settle these."""
         for item in inbox:
             self.offers.setdefault(_identity(item.leased), []).append(item.outcome)
+        return frozenset(_identity(item.leased) for item in inbox)
 
     def answered(self, inbox: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
         """The store has told a worker what became of what it offered."""
@@ -145,7 +148,7 @@ class Judge:
             self._compare(run, status, counts)
         self._require(len(self.rows) == sum(len(run.steps) for run in self.runs.values()), "a step of no known run")
         if host.extending is not None:
-            self._extended(host)
+            self._extended(host, before)
 
     def _new_run(self, host: Host, key: int, run_id: str) -> RunModel:
         asked = host.asked
@@ -188,9 +191,12 @@ class Judge:
         self, commit: Commit, run: RunModel, step: StepModel, entry: tuple[Any, ...], before: Row | None
     ) -> Iterator[str]:
         name, epoch, more = entry
-        if name == "step_leased":
+        if name == "step_promoted":
+            yield from run.consequence(name, step, None, None)
+            yield from self._is_due_at(run, step, commit.at + micros(step.node.delay), commit.at)
+        elif name == "step_leased":
             yield from self._leased(commit, run, step, epoch, before)
-        elif name in ("step_promoted", "step_canceled", "step_repointed"):
+        elif name in ("step_canceled", "step_repointed"):
             yield from run.consequence(name, step, more.get("reason"), commit.host.asked)
         else:
             if step.status != "running" or step.epoch != epoch:
@@ -252,6 +258,8 @@ class Judge:
             yield from run.fence(step, commit.host.asked)
             return
         yield from self._is_expired(commit, before)
+        if (run.id, step.node.id, step.epoch) in commit.host.offering:
+            yield "its outcome was offered in the same transaction, which settles first"
         if run.status != "running":
             yield f"its run is {run.status}"
         spent = step.attempt >= step.node.max_attempts
@@ -343,9 +351,13 @@ class Judge:
 
     # Heartbeats.
 
-    def _extended(self, host: Host) -> None:
+    def _extended(self, host: Host, before: Mapping[int, Row]) -> None:
         assert host.extending is not None
         kept = {}
+        own = {(attempt.leased.key, attempt.leased.lease.epoch) for attempt in host.extending}
+        for key, row in self.rows.items():
+            if row != before.get(key) and (key, row.epoch) not in own:
+                self._fail(f"{host.name} extended its leases, and {before.get(key)} became {row}")
         for attempt in host.extending:
             if attempt.settled:
                 continue

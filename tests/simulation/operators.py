@@ -36,7 +36,7 @@ class Client:
         self.limits = {"narrow": QueueConfig(draw.choice((1, 2))), "rated": QueueConfig(None, rate)}
         self.graphs: dict[str, Graph] = {}
         self.journal: list[Call] = []
-        count = draw.choice((1, 1, 2, 2, 3))
+        count = draw.choice((1, 2, 2, 3))
         most = world.choices.cuts.runs
         for number in range(1, count + 1):
             graph = Teller(draw, world.faults.has("executor")).graph()
@@ -55,7 +55,7 @@ class Client:
                 script.append((at + draw.uniform(0, 60), ("start", run_id, graph)))
             if draw.random() < 0.1:
                 script.append((at + draw.uniform(0, 60), ("start", run_id, [*graph, {**graph[0], "id": "other"}])))
-        count = draw.choice((2, 5, 9)) if self._world.faults.has("operator") else 0
+        count = draw.choice((4, 8, 16)) if self._world.faults.has("operator") else 0
         script += [(draw.uniform(5, 170), ("operate",)) for _ in range(count)]
         return sorted(script, key=lambda line: line[0])
 
@@ -104,6 +104,7 @@ class Client:
     def _do(self, wish: tuple[Any, ...]) -> Life:
         for _ in range(6):
             call = Call(wish[0], wish[1:], self._world.time / 1e6)
+            self._world.faults.injected["operator"] += wish[0] not in ("start", "read") and self._world.faults.on
             self.journal.append(call)
             self._host.asked, self._host.was_done = wish, False
             try:

@@ -40,14 +40,20 @@ class QueueModel:
         running = sum(row.status == "running" and row.queue == queue for row in rows)
         if config.max_workers is not None and running > config.max_workers:
             yield f"{running} run in queue {queue}, {config.max_workers} may"
-        # The promise is about engine time; of a clock that was set nobody can say what a second of it is.
-        if config.rate_limit is not None and self._world.judge.clocks_are_honest:
-            yield from self._take(queue, config.rate_limit, at)
+        # The promise is about engine time; processes whose clocks are set apart have none in common.
+        if config.rate_limit is not None and self._world.judge.clocks_agree:
+            yield from self._take(queue, config.rate_limit)
 
-    def _take(self, queue: str, limit: Any, at: Micros) -> Iterator[str]:
-        full = limit.burst * 1000 * SECOND
-        level, since = self._levels.get(queue, (full, at))
-        level = min(full, level + max(0, at - since) * round(limit.rate_per_second * 1000)) - 1000 * SECOND
-        self._levels[queue] = (level, max(since, at))
-        if level < 0:
+    def clocks_jumped(self) -> None:
+        """The machine's clock was set forward: that may fill each bucket once, and not more."""
+        self._levels = {}
+
+    def _take(self, queue: str, limit: Any) -> Iterator[str]:
+        # Told by true time, which no clock of the world shows: what is set back mints nothing while it recovers.
+        full, rate = limit.burst * 1000 * SECOND, round(limit.rate_per_second * 1000)
+        apart = (3 * SECOND * rate, 1.004) if self._world.faults.has("drift") else (0, 1)
+        level, since = self._levels.get(queue, (full + apart[0], self._world.time))
+        minted = int((self._world.time - since) * rate * apart[1])
+        self._levels[queue] = (min(full + apart[0], level + minted) - 1000 * SECOND, self._world.time)
+        if self._levels[queue][0] < 0:
             yield f"queue {queue} starts more than its bucket allows"

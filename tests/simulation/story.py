@@ -25,20 +25,21 @@ class Teller:
     def graph(self, stored: tuple[str, ...] = (), depth: int = 0) -> Graph:
         """Lay out a graph; what waits comes after what it waits for. *stored* are steps of the run to wait for."""
         draw, nodes = self._draw, []
-        count = draw.choice((2, 3, 4, 5, 6)) if not depth else draw.choice((1, 1, 2, 3))
+        count = draw.choice((2, 4, 5, 6, 7)) if not depth else draw.choice((1, 1, 2, 3))
         for _ in range(count):
             nodes.append(self._node(nodes, stored, depth))
         if depth and self._troubled and draw.random() < 0.06:
             nodes[-1].update(id=draw.choice(stored), waits=[])
         if depth and self._troubled and draw.random() < 0.04:
             nodes[-1]["waits"] = [["no such step", "require"]]
+            nodes[-1].pop("dedup", None)
         return nodes
 
     def _node(self, before: Graph, stored: tuple[str, ...], depth: int) -> dict[str, Any]:
         draw = self._draw
         self._names += 1
         node: dict[str, Any] = {"id": f"s{self._names}", "kind": draw.choices(KINDS, (5, 1))[0]}
-        if draw.random() < 0.25:
+        if draw.random() < 0.3:
             node["count"] = draw.choice((0, 1, 2, 2, 3))
         node["waits"] = self._waits(node, before, stored)
         node["queue"] = draw.choices(QUEUES, (5, 2, 1))[0]
@@ -60,7 +61,8 @@ class Teller:
             if stored and draw.random() < 0.3:
                 name, many, is_empty = draw.choice(stored), False, False
             elif targets:
-                target = draw.choice(targets)
+                groups = [one for one in targets if one.get("count", 0) > 1]
+                target = draw.choice(groups if groups and draw.random() < 0.4 else targets)
                 name, many, is_empty = target["id"], "count" in target, target.get("count") == 0
             else:
                 break

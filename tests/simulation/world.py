@@ -206,6 +206,8 @@ class World:
             host.clock.step(seconds)
             self.note(host, f"clock set by {seconds:.0f} s")
         self.judge.clocks_are_honest = False
+        if seconds > 0:
+            self.judge.queues.clocks_jumped()
 
     def _calm_down(self) -> None:
         self.note(self.stage.client, "nothing goes wrong any more")
