@@ -22,6 +22,7 @@ from flowkit.runtime.crew import Crew
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.inline import Inline
 from flowkit.runtime.keeper import Keeper
+from flowkit.runtime.loan import Loan
 from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
@@ -33,7 +34,7 @@ from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Cycle, Taken
+from flowkit.scheduler.cycle import Cycle
 from flowkit.store.stores import Store
 
 
@@ -210,23 +211,10 @@ class Parts:
         return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
 
     def _started(self, wishes: Sequence[Wish]) -> list[Started]:
-        worker = self.looping
-        if worker is None or self.engine.db.joins_program() or not worker.baton.borrow():
-            started, events = self.starter.start(wishes)
-            self.told(events)
-            return started
-        try:
-            return self._start_with(worker, wishes)
-        finally:
-            worker.baton.give_back()
-
-    def _start_with(self, worker: Worker, wishes: Sequence[Wish]) -> list[Started]:
-        # The worker rests: what it would be woken to lease is leased in the start's own transaction.
-        taken: list[Taken] = []
-        started, events = self.starter.start(wishes, lambda tx, tally: taken.append(worker.join(tx, tally)))
-        self.told(events, work=False)
-        for leases in taken:
-            worker.go_on_with(leases)
+        with Loan(None if self.engine.db.joins_program() else self.looping) as loan:
+            started, events = self.starter.start(wishes, loan.lease)
+            self.told(events, work=not loan.is_taken)
+            loan.go_on()
         return started
 
     def typed(self, result: StepResult, type: Any) -> StepResult:

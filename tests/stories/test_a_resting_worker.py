@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, Runtime, StepContext, executor
+from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor
 from flowkit.runtime.upkeep import check_store
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import Meeting, echo, eventually, outcomes, register, standing, start, told
@@ -147,3 +147,18 @@ def test_what_a_worker_at_rest_has_no_slot_for_is_leased_when_one_comes_free(
         assert standing(runtime, second.id) == {"b": "ready"}
         meeting.let_go()
         assert (first.wait(30).status, second.result(timeout=30)) == ("succeeded", 1)
+
+
+def test_an_observer_may_start_a_run_in_the_middle_of_such_a_pass(open_runtime: OpenInMemory) -> None:
+    following: list[RunHandle[Any]] = []
+
+    def follow(event: Event) -> None:
+        if event.name == "run_finished" and not following:
+            following.append(start(runtime, lambda run: run.step("b", echo, 2)))
+
+    runtime = open_runtime(echo, observers=[follow])
+    with at_rest(runtime):
+        first = start(runtime, lambda run: run.step("a", echo, 1))
+        assert first.result(timeout=30) == 1
+        eventually(lambda: following)
+        assert following[0].result(timeout=30) == 2
