@@ -53,6 +53,7 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._lends = False
+        self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self.only: int | None = None
 
@@ -61,7 +62,7 @@ class Worker:
         self.stand_still_if_crashed()
         self._kept += self.crew.collect()
         self._cycle.listening = self._telemetry.listening
-        free = self.crew.free if slots is None else min(slots, self.crew.free)
+        free = self._free if slots is None else min(slots, self.crew.free)
         settles = bool(self._kept)
         if settles:
             self._point("before_commit")
@@ -74,6 +75,11 @@ class Worker:
         if turned.leased:
             self._point("after_lease")
         return turned
+
+    @property
+    def _free(self) -> int:
+        # Whoever makes a pass for a loop that was told to stop, or crashed, leases nothing for it.
+        return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self.crew.free
 
     def _tell(self, turned: Turned) -> None:
         ended = [event.run_id for event in turned.events if event.name == "run_finished" and event.run_id]
@@ -89,6 +95,7 @@ class Worker:
         cycles = 0
         # Who counts passes wants to see each of them made by the loop.
         self._lends = max_cycles is None
+        self._is_told_to_stop = stop
         self.crew.make_pass = self.make_pass if self._lends else None
         with self._wakeups.worker(self.crew.wake):
             while not stop() and (max_cycles is None or cycles < max_cycles):
@@ -142,8 +149,7 @@ class Worker:
     def join(self, tx: Session, tally: Tally) -> Taken:
         """Lease what is next in a transaction of the calling thread, which has borrowed the baton."""
         self._cycle.listening = tally.listening
-        free = self.crew.free if self.crew.crashed is None else 0
-        return self._cycle.join(tx, Demand(free, self._kinds(), self.only), tally)
+        return self._cycle.join(tx, Demand(self._free, self._kinds(), self.only), tally)
 
     def go_on_with(self, taken: Taken) -> None:
         """Start the attempts of what ``join`` leased; the transaction is committed."""

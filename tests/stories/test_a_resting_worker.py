@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor
+from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
 from flowkit.runtime.upkeep import check_store
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
-from tests.stories.telling import Meeting, echo, eventually, outcomes, register, standing, start, told
+from tests.stories.telling import Meeting, echo, eventually, outcomes, register, standing, told
 
 OpenInMemory = Callable[..., Runtime]
 
@@ -32,6 +32,16 @@ def open_runtime(flowkit_clock: FakeClock) -> Iterator[OpenInMemory]:
     assert soundness == [()] * len(soundness)
 
 
+def story(name: str, describe: Callable[[RunBuilder], Any]) -> Any:
+    """Make a package; it is registered before the worker rests, for that would wake it."""
+
+    @package(name)
+    def entrypoint(run: RunBuilder) -> Any:
+        return describe(run)
+
+    return entrypoint
+
+
 @contextmanager
 def at_rest(runtime: Runtime) -> Iterator[None]:
     """Have the Runtime's worker at rest for as long as nobody wakes it: its clock does not move."""
@@ -42,7 +52,7 @@ def at_rest(runtime: Runtime) -> Iterator[None]:
 
 def _rests(runtime: Runtime) -> bool:
     worker = runtime._parts.looping
-    if worker is None or not worker.baton.borrow():
+    if worker is None or worker.crew.wake.is_set() or not worker.baton.borrow():
         return False
     worker.baton.give_back()
     return True
@@ -54,9 +64,9 @@ def test_a_start_leases_its_first_steps_for_a_worker_that_rests(open_runtime: Op
         meeting.wait()
         return step.lease.worker_id
 
-    runtime = open_runtime(held)
+    runtime = open_runtime(held, story("one", lambda run: run.map("a", held, [None, None])))
     with at_rest(runtime):
-        run = start(runtime, lambda run: run.map("a", held, [None, None]))
+        run = runtime.start_run("one")
         # No other thread had to run for it.
         assert standing(runtime, run.id) == {"a[0]": "running", "a[1]": "running"}
         meeting.let_go()
@@ -76,10 +86,11 @@ def test_such_a_start_obeys_the_limits_of_queues_and_of_the_worker(
     def free(step: StepContext) -> None:
         meeting.wait()
 
-    runtime = open_runtime(held, free, queues={"narrow": QueueConfig(max_workers=1)}, max_workers=2)
+    one = story("one", lambda run: run.map("a", held, [None, None]))
+    other = story("other", lambda run: run.map("b", free, [None, None]))
+    runtime = open_runtime(held, free, one, other, queues={"narrow": QueueConfig(max_workers=1)}, max_workers=2)
     with at_rest(runtime):
-        narrow = start(runtime, lambda run: run.map("a", held, [None, None]))
-        wide = start(runtime, lambda run: run.map("b", free, [None, None]))
+        narrow, wide = runtime.start_run("one"), runtime.start_run("other")
         eventually(lambda: "running" in standing(runtime, wide.id).values())
         assert standing(runtime, narrow.id) == {"a[0]": "running", "a[1]": "ready"}
         assert sorted(standing(runtime, wide.id).values()) == ["ready", "running"]
@@ -89,13 +100,13 @@ def test_such_a_start_obeys_the_limits_of_queues_and_of_the_worker(
 
 def test_a_chain_goes_on_from_link_to_link_though_nobody_wakes_the_worker(open_runtime: OpenInMemory) -> None:
     events: list[Event] = []
-    runtime = open_runtime(echo, observers=[events.append])
 
     def chained(run: RunBuilder) -> Any:
         return [run.step(f"link{n}", echo, n, after=f"link{n - 1}" if n else None) for n in range(5)][-1]
 
+    runtime = open_runtime(echo, story("one", chained), observers=[events.append])
     with at_rest(runtime):
-        assert start(runtime, chained).result(timeout=30) == 4
+        assert runtime.start_run("one").result(timeout=30) == 4
     assert told(events, "step_leased", "step_succeeded") == ["step_leased", "step_succeeded"] * 5
 
 
@@ -108,9 +119,9 @@ def test_a_retry_comes_due_though_another_thread_than_the_workers_settled_it(
             raise Retryable("busy")
         return step.attempt
 
-    runtime = open_runtime(twice)
+    runtime = open_runtime(twice, story("one", lambda run: run.step("a", twice)))
     with at_rest(runtime):
-        run = start(runtime, lambda run: run.step("a", twice))
+        run = runtime.start_run("one")
         eventually(lambda: outcomes(runtime, run.id, "a") == [(1, "retried")])
         # The worker rests for an hour of its clock, unless it was told of the retry.
         flowkit_clock.advance(7)
@@ -120,10 +131,10 @@ def test_a_retry_comes_due_though_another_thread_than_the_workers_settled_it(
 def test_a_worker_that_crashes_in_the_thread_that_starts_a_run_ends_as_by_a_kill(
     open_runtime: OpenInMemory, flowkit_clock: FakeClock
 ) -> None:
-    runtime = open_runtime(echo)
+    runtime = open_runtime(echo, story("one", lambda run: run.step("a", echo, 1)))
     with pytest.raises(WorkerCrashed), at_rest(runtime):
         Crash(runtime).at("after_lease")
-        run = start(runtime, lambda run: run.step("a", echo, 1))
+        run = runtime.start_run("one")
         assert standing(runtime, run.id) == {"a": "running"}
         eventually(lambda: runtime.stats().workers == ())
     flowkit_clock.advance(31)
@@ -140,10 +151,10 @@ def test_what_a_worker_at_rest_has_no_slot_for_is_leased_when_one_comes_free(
     def held(step: StepContext) -> None:
         meeting.wait()
 
-    runtime = open_runtime(held, echo, max_workers=1)
+    one, other = story("one", lambda run: run.step("a", held)), story("other", lambda run: run.step("b", echo, 1))
+    runtime = open_runtime(held, echo, one, other, max_workers=1)
     with at_rest(runtime):
-        first = start(runtime, lambda run: run.step("a", held))
-        second = start(runtime, lambda run: run.step("b", echo, 1))
+        first, second = runtime.start_run("one"), runtime.start_run("other")
         assert standing(runtime, second.id) == {"b": "ready"}
         meeting.let_go()
         assert (first.wait(30).status, second.result(timeout=30)) == ("succeeded", 1)
@@ -154,11 +165,29 @@ def test_an_observer_may_start_a_run_in_the_middle_of_such_a_pass(open_runtime: 
 
     def follow(event: Event) -> None:
         if event.name == "run_finished" and not following:
-            following.append(start(runtime, lambda run: run.step("b", echo, 2)))
+            following.append(runtime.start_run("other"))
 
-    runtime = open_runtime(echo, observers=[follow])
+    one, other = story("one", lambda run: run.step("a", echo, 1)), story("other", lambda run: run.step("b", echo, 2))
+    runtime = open_runtime(echo, one, other, observers=[follow])
     with at_rest(runtime):
-        first = start(runtime, lambda run: run.step("a", echo, 1))
+        first = runtime.start_run("one")
         assert first.result(timeout=30) == 1
         eventually(lambda: following)
         assert following[0].result(timeout=30) == 2
+
+
+def test_a_worker_that_is_told_to_stop_leases_nothing_more(open_runtime: OpenInMemory, meeting: Meeting) -> None:
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    one, other = story("one", lambda run: run.step("a", held)), story("other", lambda run: run.step("b", echo, 1))
+    runtime = open_runtime(held, echo, one, other)
+    with at_rest(runtime):
+        first = runtime.start_run("one")
+        meeting.expect()
+        runtime.shutdown()
+        second = runtime.start_run("other")
+        assert standing(runtime, second.id) == {"b": "ready"}
+        meeting.let_go()
+        assert first.wait(30).status == "succeeded"
