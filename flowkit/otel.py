@@ -47,6 +47,8 @@ class OpenTelemetry(Instrument):
         tracer_provider: None is the global one, looked for whenever something happens.
     """
 
+    listens = False
+
     def __init__(self, tracer_provider: trace.TracerProvider | None = None) -> None:
         self._provider = tracer_provider
         self._found: tuple[trace.TracerProvider, Tracer] | None = None
@@ -61,6 +63,11 @@ class OpenTelemetry(Instrument):
     def closed(self, runtime: Any) -> None:
         """Take leave of a Runtime."""
         self._runtimes.discard(runtime)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether an SDK is set up."""
+        return self._tracer() is not None
 
     def _tracer(self) -> Tracer | None:
         provider = self._provider or trace.get_tracer_provider()

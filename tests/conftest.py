@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.postgres import Databases
 
 PLUGIN = "flowkit.testing.plugin"
-KINDS = ("sqlite",)
+KINDS = ("sqlite", "postgresql")
 
 # An installed flowkit has told pytest of its plugin already, and a plugin cannot be there twice.
 own = [] if any(one.value == PLUGIN for one in entry_points(group="pytest11")) else [PLUGIN]
@@ -50,7 +50,7 @@ def lend(database: str, request: pytest.FixtureRequest) -> Lend:
     if database == "sqlite":
         return lambda: nullcontext(SQLitePlace(Path(":memory:")))
     postgres: Databases = request.getfixturevalue("postgres")
-    return postgres.place
+    return lambda: postgres.place(guarded=False)
 
 
 @pytest.fixture

@@ -37,6 +37,12 @@ class Place:
         """
         return read_settings(self.store, self.modules)
 
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments that another command needs to work at the same place."""
+        store = ["--store", self.store] if self.store is not None else []
+        return store + [part for module in self.modules for part in ("--module", module)]
+
     @contextmanager
     def reading(self) -> Iterator[Runtime]:
         """Open a store that is there, without importing the project's modules.

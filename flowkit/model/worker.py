@@ -21,6 +21,7 @@ class WorkerInfo:
             one that got the same number.
         kinds: the kinds it serves.
         seen_at: when it last said that it is there.
+        queues: the queues from which it takes steps; None for all of them.
     """
 
     id: str
@@ -30,6 +31,11 @@ class WorkerInfo:
     kinds: tuple[str, ...]
     started_at: Micros
     seen_at: Micros
+    queues: tuple[str, ...] | None = None
+
+    def serves(self, kind: str, queue: str) -> bool:
+        """Say whether it takes steps of this kind from this queue."""
+        return kind in self.kinds and (self.queues is None or queue in self.queues)
 
 
 def is_live(

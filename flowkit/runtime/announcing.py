@@ -29,6 +29,7 @@ class Announcement:
         self._id = f"{worker_id}/{self._here.pid}"
         self._since: Micros = clock.now()
         self._told: tuple[Collection[str], Micros] | None = None
+        self.queues: Collection[str] | None = None
 
     def refresh(self) -> None:
         """Say that the worker is there, where what was said is old or not true any more; forget those that died."""
@@ -36,7 +37,8 @@ class Announcement:
         if self._told is not None and self._told[0] == kinds and 0 <= now - self._told[1] < EVERY:
             return
         here = self._here
-        info = WorkerInfo(self._id, here.host, here.pid, here.born, tuple(sorted(kinds)), self._since, now)
+        queues = tuple(sorted(self.queues)) if self.queues is not None else None
+        info = WorkerInfo(self._id, here.host, here.pid, here.born, tuple(sorted(kinds)), self._since, now, queues)
         with self._engine.write() as tx:
             known = self._engine.workers.all(tx)
             live = {worker.id for worker in live_workers(known, now)}

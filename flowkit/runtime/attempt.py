@@ -35,7 +35,7 @@ def run_attempt(attempt: Attempt, services: Services, *, interrupts: bool = Fals
     Raises:
         KeyboardInterrupt: where *interrupts* says that it is the program's.
     """
-    if services.instruments is not None:
+    if services.instruments is not None and services.instruments.attempts:
         with services.instruments.around_attempt(attempt.leased) as tell:
             outcome = _run(attempt, services, interrupts=interrupts)
             tell(outcome, attempt.stop_reason)
@@ -59,7 +59,7 @@ def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
 
 async def run_attempt_async(attempt: Attempt, services: Services) -> Outcome:
     """Run one attempt of an ``async def`` executor on this thread's event loop and say how it ended."""
-    if services.instruments is not None:
+    if services.instruments is not None and services.instruments.attempts:
         with services.instruments.around_attempt(attempt.leased) as tell:
             outcome = await _run_async(attempt, services)
             tell(outcome, attempt.stop_reason)

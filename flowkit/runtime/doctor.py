@@ -112,20 +112,21 @@ def _damage(seen: _Seen) -> Iterator[Complaint]:
 
 
 def _unserved(seen: _Seen) -> Iterator[Complaint]:
-    served = {kind for worker in seen.live for kind in worker.kinds}
     if not seen.live and seen.waiting:
         waiting = sum(one.count for one in seen.waiting)
         yield Complaint("problem", f"{_steps(waiting)} open and no worker runs", "start one: flowkit worker")
         return
-    for kind, group in _by_kind(seen.waiting).items():
-        if kind in served:
-            continue
+    nobody = [one for one in seen.waiting if not any(worker.serves(one.kind, one.queue) for worker in seen.live)]
+    for kind, group in _by_kind(nobody).items():
         one = group[0]
         count = sum(each.count for each in group)
         known = seen.engine.catalog.kind(seen.tx, kind)
         where = f"; it was registered from module {known.module!r}" if known else ""
-        what = f"no live worker serves kind {kind!r}: {_steps(count)} open, such as {one.run_id}/{one.step_id}"
-        yield Complaint("problem", what, f"start a worker with the module that has its executor{where}")
+        elsewhere = any(kind in worker.kinds for worker in seen.live)
+        served = f"kind {kind!r}" + (f" from queue {one.queue!r}" if elsewhere else "")
+        what = f"no live worker serves {served}: {_steps(count)} open, such as {one.run_id}/{one.step_id}"
+        module = f"start a worker with the module that has its executor{where}"
+        yield Complaint("problem", what, "start a worker that takes steps from this queue" if elsewhere else module)
 
 
 def _by_kind(waiting: Iterable[Waiting]) -> dict[str, list[Waiting]]:

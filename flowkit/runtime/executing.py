@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from flowkit.errors import RunNotFound
-from flowkit.runtime.presence import live_workers
+from flowkit.errors import ConfigError, RunNotFound
+from flowkit.model.names import name_problem
 from flowkit.runtime.runtime import Runtime
 
 
@@ -31,9 +32,25 @@ def takers(runtime: Runtime, run_id: str) -> tuple[str, ...]:
         run = parts.engine.runs.find(tx, run_id)
         if run is None:
             raise RunNotFound(run_id)
-        waiting = parts.engine.lanes.waiting_kinds(tx, run.key)
-        workers = live_workers(parts.engine.workers.all(tx), parts.clock.now())
-    if waiting - {kind for worker in workers for kind in worker.kinds}:
+        waiting = parts.engine.lanes.waiting(tx, run.key)
+    live = parts.live()
+    serving = [worker for worker in live if any(worker.serves(kind, queue) for kind, queue in waiting)]
+    if any(not any(worker.serves(kind, queue) for worker in serving) for kind, queue in waiting):
         return ()
     # Where nothing is ready, what runs may have been left by a worker that died: any live one takes it back.
-    return tuple(worker.id for worker in workers if not waiting or waiting & set(worker.kinds))
+    return tuple(worker.id for worker in (serving if waiting else live))
+
+
+def serve_only(runtime: Runtime, queues: Iterable[str]) -> None:
+    """Let the workers of this Runtime, from their next start on, take steps from these queues alone.
+
+    Raises:
+        ConfigError: a name that no queue can have.
+    """
+    runtime._parts.check_open()
+    names = frozenset(queues)
+    for name in names:
+        problem = name_problem(name, spaces=False)
+        if problem:
+            raise ConfigError(f"queues: {problem}, got {name!r}")
+    runtime._lifecycle.queues = names

@@ -30,7 +30,18 @@ class Instrument:
     """An observer that a Runtime also lets in around what it does; override what is needed.
 
     What goes wrong in it is logged and hurts nothing.
+
+    Attributes:
+        listens: whether it wants the events of every step; else it gets those that are told in any case, failures and
+            ends, and a Runtime that nobody else listens to makes no others.
     """
+
+    listens = True
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it wants to be let in now; asked before every start and attempt."""
+        return True
 
     def __call__(self, event: Event) -> None:
         """Take an event, after its commit."""
@@ -64,12 +75,7 @@ class Instrument:
 
 
 class Instruments:
-    """The instruments among the observers of one Runtime, by what they override.
-
-    Attributes:
-        attempts: whether any wants to be entered around attempts.
-        starts: whether any wants to be entered around starts.
-    """
+    """The instruments among the observers of one Runtime, by what they override."""
 
     def __init__(self, observers: Iterable[Any], failed: Callable[[str], None]) -> None:
         self._all = [one for one in observers if isinstance(one, Instrument)]
@@ -77,7 +83,21 @@ class Instruments:
         self._around_attempt = self._overriding("around_attempt")
         self._log_fields = self._overriding("log_fields")
         self._failed = failed
-        self.attempts, self.starts = bool(self._around_attempt), bool(self._around_start)
+
+    @property
+    def around_attempts(self) -> bool:
+        """Whether any of them may ever want to be entered around attempts."""
+        return bool(self._around_attempt)
+
+    @property
+    def attempts(self) -> bool:
+        """Whether one wants to be entered around attempts now."""
+        return any(one.is_on for one in self._around_attempt)
+
+    @property
+    def starts(self) -> bool:
+        """Whether one wants to be entered around starts now."""
+        return any(one.is_on for one in self._around_start)
 
     def _overriding(self, name: str) -> list[Instrument]:
         return [one for one in self._all if getattr(type(one), name) is not getattr(Instrument, name)]

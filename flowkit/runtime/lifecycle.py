@@ -35,6 +35,7 @@ class Lifecycle:
         self._working = threading.Lock()
         self._worker: Worker | None = None
         self._driver: threading.Thread | None = None
+        self.queues: frozenset[str] | None = None
 
     def after_fork(self) -> None:
         """Forget the parent's workers: their threads are not here."""
@@ -135,9 +136,11 @@ class Lifecycle:
         parts = self._parts
         announcement = parts.announcement() if run_id is None else None
         if announcement is not None:
+            announcement.queues = self.queues
             announcement.refresh()
         worker = self._worker = parts.looping = parts.worker()
         worker.only = self._key(run_id) if run_id is not None else None
+        worker.queues = self.queues if run_id is None else None
         self._driver = threading.current_thread()
         stopper = _Stopper(stop, worker.crew.wake) if stop is not None else None
         try:

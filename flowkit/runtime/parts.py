@@ -16,6 +16,7 @@ from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
+from flowkit.model.worker import WorkerInfo
 from flowkit.projections import ProjectionStore
 from flowkit.runtime.announcing import Announcement
 from flowkit.runtime.crew import Crew
@@ -65,7 +66,7 @@ class Parts:
         self.clock = self.engine.db.clock
         self.telemetry = Telemetry(settings.observers)
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
-        self.wakeups = Wakeups(store.wal)
+        self.wakeups = Wakeups(store.watcher())
         self.registry = Registry(codec, self._remote_kind)
         self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)
         self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))
@@ -75,7 +76,7 @@ class Parts:
             self.wakeups,
             self.telemetry,
             settings.poll_interval,
-            self.served_kinds,
+            self.live,
         )
         self.services = self._services()
         self.remote = RemotePools(settings.pools, settings.max_workers, self.services, self.registry)
@@ -125,7 +126,7 @@ class Parts:
             logger=self.telemetry.bound,
             artifacts=self._artifact_store,
             projections=self.projection_store,
-            instruments=self.telemetry.instruments if self.telemetry.instruments.attempts else None,
+            instruments=self.telemetry.instruments if self.telemetry.instruments.around_attempts else None,
         )
 
     def _read_run(self, run_id: str) -> Run:
@@ -262,11 +263,11 @@ class Parts:
         """Make what tells the store that this process runs a worker."""
         return Announcement(self.engine, self.clock, self.settings.worker_id, self.registry.kinds)
 
-    def served_kinds(self) -> set[str]:
-        """Return the kinds that live workers of the store serve."""
+    def live(self) -> list[WorkerInfo]:
+        """Return the live workers of the store."""
         with self.engine.db.outside() as tx:
             workers = self.engine.workers.all(tx)
-        return {kind for worker in live_workers(workers, self.clock.now()) for kind in worker.kinds}
+        return live_workers(workers, self.clock.now())
 
     def close(self) -> None:
         """Close everything; idempotent."""

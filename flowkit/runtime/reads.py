@@ -232,6 +232,8 @@ class Reads:
         """
         self._parts.check_open()
         run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
-        served = self._parts.served_kinds() | self._parts.kinds_at_work()
+        live = self._parts.live()
         with self._parts.engine.read() as tx:
-            return explain(self._parts.engine, tx, run_id, step_id, served)
+            queue = self._parts.engine.views.step(tx, run_id, step_id).queue
+            served = {kind for worker in live for kind in worker.kinds if worker.serves(kind, queue)}
+            return explain(self._parts.engine, tx, run_id, step_id, served | self._parts.kinds_at_work())

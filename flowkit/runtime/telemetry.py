@@ -51,6 +51,7 @@ class Telemetry:
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers: Sequence[Observer] = tuple(observers)
+        self._listens = any(getattr(one, "listens", True) for one in self._observers)
         self.instruments = Instruments(self._observers, lambda said: self.log.exception(said))
         self._log: Any = None
         self._configured = False
@@ -71,7 +72,7 @@ class Telemetry:
     def listening(self) -> bool:
         """Whether anybody may want events that are logged at debug level."""
         return (
-            bool(self._observers)
+            self._listens
             or structlog.is_configured()
             or logging.getLogger("flowkit").isEnabledFor(logging.DEBUG)
         )

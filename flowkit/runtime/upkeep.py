@@ -138,4 +138,4 @@ def sweep_artifacts(runtime: Reads, *, grace: float) -> Swept:
 def served_kinds(runtime: Reads) -> frozenset[str]:
     """Return the kinds that live workers of the store serve."""
     runtime._parts.check_open()
-    return frozenset(runtime._parts.served_kinds())
+    return frozenset(kind for worker in runtime._parts.live() for kind in worker.kinds)

@@ -17,6 +17,7 @@ from flowkit.errors import (
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
+from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
@@ -75,7 +76,7 @@ class Waiting:
         wakeups: Wakeups,
         telemetry: Telemetry,
         poll_interval: float,
-        served: Callable[[], Collection[str]],
+        live: Callable[[], Collection[WorkerInfo]],
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -83,7 +84,7 @@ class Waiting:
         self._wakeups = wakeups
         self._telemetry = telemetry
         self._poll = poll_interval
-        self._served = served
+        self._live = live
 
     @property
     def clock(self) -> Clock:
@@ -136,8 +137,9 @@ class Waiting:
         """Say in the log if no live worker serves what a run waits for."""
         with self._engine.db.outside() as tx:
             run = self._engine.runs.find(tx, run_id)
-            waiting = self._engine.lanes.waiting_kinds(tx, run.key) if run is not None else set()
-        unserved = sorted(waiting - set(self._served()))
+            waiting = self._engine.lanes.waiting(tx, run.key) if run is not None else set()
+        live = self._live()
+        unserved = sorted({kind for kind, queue in waiting if not any(one.serves(kind, queue) for one in live)})
         if unserved:
             hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-LOOK_EVERY = 0.01
-"""Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
-
-LOOK_SELDOM = 0.025
-"""Seconds between two looks once nothing has changed for long; a first commit is still seen soon enough."""
-
-QUIET_AFTER = 500
-"""How many looks in a row must find no change before they become seldom; at first that is five seconds."""
+from flowkit.store.notices import ANYTHING, ENDED, WORK
+from flowkit.store.watching import Watcher
 
 
 class WorkSignal(threading.Event):
@@ -30,11 +22,11 @@ class Wakeups:
     """Signals of one Runtime.
 
     Args:
-        wal: a file that changes with every commit of any process, if the store has one.
+        watcher: looks out for commits of other processes, if there can be any.
     """
 
-    def __init__(self, wal: Path | None) -> None:
-        self._wal = os.fspath(wal) if wal is not None else None
+    def __init__(self, watcher: Watcher | None) -> None:
+        self._watcher = watcher
         self._begin()
 
     def _begin(self) -> None:
@@ -44,7 +36,6 @@ class Wakeups:
         self._watchers = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._seen: tuple[int, int] | None = None
 
     def after_fork(self) -> None:
         """Forget who waits in the parent, and its thread."""
@@ -108,39 +99,33 @@ class Wakeups:
         finally:
             self._watch(-1)
 
+    def patience(self, seconds: float) -> float:
+        """Return how long a worker may rest that would look every *seconds* if nobody woke it."""
+        return self._watcher.patience(seconds) if self._watcher is not None else seconds
+
     def _watch(self, change: int) -> None:
-        if self._wal is None:
+        if self._watcher is None:
             return
         with self._lock:
             self._watchers += change
             if self._watchers and self._thread is None and not self._stop.is_set():
-                self._seen = self._look()
-                self._thread = threading.Thread(target=self._loop, name="flowkit-wakeup", daemon=True)
+                watching = (self._watcher, self._stop)
+                self._thread = threading.Thread(target=self._loop, args=watching, name="flowkit-wakeup", daemon=True)
                 self._thread.start()
 
-    def _loop(self) -> None:
-        idle = quiet = 0
-        while not self._stop.wait(LOOK_EVERY if quiet < QUIET_AFTER else LOOK_SELDOM):
-            found = self._look()
-            changed, self._seen = found != self._seen, found
-            quiet = 0 if changed else quiet + 1
-            # The file changes before its commit is there to be read, and that takes as long as a disk may take; and
-            # times of files are coarse. So a change is told at once, and again after 1, 2, 4, 8... looks without one.
-            if quiet < QUIET_AFTER and not quiet & (quiet - 1):
-                self.everybody()
+    def _loop(self, watcher: Watcher, stop: threading.Event) -> None:
+        while True:
+            watcher.watch(stop, lambda: self._watchers > 0, self._hear)
             with self._lock:
-                # It lingers a little, for a waiter that comes again at once would start a thread each time.
-                idle = 0 if self._watchers else idle + 1
-                if idle > 100:
+                if not self._watchers or stop.is_set():
                     self._thread = None
                     return
 
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._wal or "")
-        except OSError:
-            return None
-        return found.st_size, found.st_mtime_ns
+    def _hear(self, notice: str) -> None:
+        if notice.startswith(ENDED):
+            self.ended([notice[len(ENDED) :]])
+        elif notice in (WORK, ANYTHING):
+            self.everybody()
 
     def close(self) -> None:
         """Wake everybody a last time and stop looking, for good."""

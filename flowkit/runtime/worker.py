@@ -31,6 +31,7 @@ class Worker:
 
     Attributes:
         only: the key of the one run whose steps are leased; None for all.
+        queues: those from which steps are leased; None for all.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Worker:
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self.only: int | None = None
+        self.queues: Collection[str] | None = None
 
     def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
         """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
@@ -67,7 +69,7 @@ class Worker:
         if settles:
             self._point("before_commit")
         only = self.only if run is None else run
-        turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), only, frozenset(skip)))
+        turned = self._cycle.turn(self._kept, Demand(free, self._kinds(), only, frozenset(skip), self.queues))
         self._kept = []
         if settles:
             self._point("after_commit")
@@ -112,10 +114,10 @@ class Worker:
         self.stand_still_if_crashed()
         hinted, self.crew.wake.there_is_work = self.crew.wake.there_is_work, False
         if not (self.crew.has_mail or self._kept or (hinted and self.crew.free)):
-            due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds(), self.only))
+            due, wake_at, held = self._cycle.look(Demand(self.crew.free, self._kinds(), self.only, queues=self.queues))
             if not due:
                 self._tell_idle(held)
-                self._rest(poll_interval, wake_at)
+                self._rest(self._wakeups.patience(poll_interval), wake_at)
                 return
         turned = self.turn()
         self.crew.launch(turned.leased)
@@ -149,7 +151,7 @@ class Worker:
     def join(self, tx: Session, tally: Tally) -> Taken:
         """Lease what is next in a transaction of the calling thread, which has borrowed the baton."""
         self._cycle.listening = tally.listening
-        return self._cycle.join(tx, Demand(self._free, self._kinds(), self.only), tally)
+        return self._cycle.join(tx, Demand(self._free, self._kinds(), self.only, queues=self.queues), tally)
 
     def go_on_with(self, taken: Taken) -> None:
         """Start the attempts of what ``join`` leased; the transaction is committed."""
@@ -184,7 +186,7 @@ class Worker:
 
     def look(self, slots: int, run: int | None = None) -> tuple[bool, Micros | None]:
         """Say whether a turn for *slots* attempts would do anything now, or else when."""
-        due, wake_at, _ = self._cycle.look(Demand(min(slots, self.crew.free), self._kinds(), run))
+        due, wake_at, _ = self._cycle.look(Demand(min(slots, self.crew.free), self._kinds(), run, queues=self.queues))
         return due, wake_at
 
     def stand_still_if_crashed(self) -> None:

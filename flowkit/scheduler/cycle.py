@@ -33,12 +33,14 @@ class Demand:
         kinds: the kinds it serves.
         run: lease steps of this run only.
         skip: steps not to lease in this cycle.
+        queues: lease from these queues only.
     """
 
     slots: int
     kinds: Collection[str]
     run: int | None = None
     skip: Collection[int] = frozenset()
+    queues: Collection[str] | None = None
 
 
 @attrs.frozen
@@ -124,28 +126,30 @@ class Cycle:
 
     def _one_by_one(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
         # There are no savepoints: the batch is rolled back, and an outcome that cannot be written takes no other along.
+        # Nothing is reclaimed meanwhile: it might be the lease of an outcome that is in hand.
         none, turned = attrs.evolve(demand, slots=0), Turned()
         for settlement in inbox:
             try:
-                turned.add(self._turn([settlement], none))
+                turned.add(self._turn([settlement], none, sweeps=False))
             except (StoreError, RuntimeClosed):
                 raise
             except Exception as refused:
                 told = StepError(
                     "unsettleable", f"{type(refused).__name__}: {refused}", occurred_at=settlement.ended_at
                 )
-                turned.add(self._turn([attrs.evolve(settlement, outcome=Failed(told), progress=None)], none))
+                failed = attrs.evolve(settlement, outcome=Failed(told), progress=None)
+                turned.add(self._turn([failed], none, sweeps=False))
         turned.add(self._turn([], demand))
         return turned
 
-    def _turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
+    def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
         with engine.write() as tx:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if inbox:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
-            promoted, left = self._sweep(tx, tally)
+            promoted, left = self._sweep(tx, tally) if sweeps else (0, False)
             turned.promoted += promoted
             taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
@@ -177,7 +181,7 @@ class Cycle:
         engine = self._engine
         with engine.read() as tx:
             now = tx.now()
-            seen = engine.lanes.glance(tx, demand.kinds)
+            seen = engine.lanes.glance(tx, demand.kinds, demand.queues)
             # What comes due while no slot is free comes due when one is.
             times = (seen.due_at if demand.slots else None, self._next_sweep(seen.expires_at, now))
             if any(at is not None and at <= now for at in times):
@@ -226,8 +230,8 @@ class Cycle:
         claim = Claim(self._worker_id, self._token(), self._lease)
         if not demand.slots:
             return Taken([], claim, {}, tally.now)
-        seen = self._locked(tx, self._ready(tx, demand, tally.now), tally)
-        lines = self._lines(tx, demand, seen)
+        seen = self._ready(tx, demand, tally.now)
+        lines = self._locked_lines(tx, demand, seen, tally)
         later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
@@ -240,21 +244,23 @@ class Cycle:
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
         return Taken(held, claim, by_id, tally.now, *later, contended=len(held) < len(chosen))
 
-    def _locked(self, tx: Session, seen: Glance, tally: Tally) -> Glance:
+    def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         queues = self._engine.queues.lock(tx, seen.queues)
-        if queues == seen.queues:
-            return seen
-        # Time passed while another worker had them, and what it wrote is what holds now.
-        refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
-        tally.now = max(tally.now, tx.now(), *(at for at in refilled if at - tally.now < BACKWARD_TOLERANCE))
-        return attrs.evolve(seen, queues=queues)
+        lines = self._lines(tx, demand, seen if queues is None else attrs.evolve(seen, queues=queues))
+        if queues is not None:
+            # Time passed while another worker had them. What starts now is later than what it started, and than the
+            # end of what made room: by the one clock that all of them have, and as their histories say.
+            refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
+            now = max(tally.now, tx.exact_now())
+            tally.now = max(now, *(at for at in refilled if at - now < BACKWARD_TOLERANCE), now)
+        return lines
 
     def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
-        seen = self._engine.lanes.glance(tx, demand.kinds)
+        seen = self._engine.lanes.glance(tx, demand.kinds, demand.queues)
         if seen.due_at is None or seen.due_at > now:
             return seen
         self._engine.reclaim.come_due(tx, now)
-        return self._engine.lanes.glance(tx, demand.kinds)
+        return self._engine.lanes.glance(tx, demand.kinds, demand.queues)
 
     def _lines(self, tx: Session, demand: Demand, seen: Glance) -> list[Line]:
         engine, queues = self._engine, seen.queues

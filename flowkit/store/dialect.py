@@ -69,6 +69,12 @@ class Dialect(Protocol):
     def founding(self) -> tuple[str, ...]:
         """Return SQL that makes the place for the tables of a new store, and what is not a table."""
 
+    def holding(self, names: Collection[str]) -> str | None:
+        """Return SQL that keeps every other transaction from writing to these tables until this one ends."""
+
+    def counting_on(self) -> str | None:
+        """Return SQL after which lanes are numbered on from those that were copied with their numbers."""
+
 
 class SQLiteDialect:
     """SQLite: one writer at a time, so no row locks; lists and batches arrive as one JSON parameter."""
@@ -133,6 +139,14 @@ class SQLiteDialect:
     def founding(self) -> tuple[str, ...]:
         """Return nothing: the file is the place."""
         return ()
+
+    def holding(self, names: Collection[str]) -> str | None:
+        """Return nothing: who writes is alone."""
+        return None
+
+    def counting_on(self) -> str | None:
+        """Return nothing: the next number is one more than the highest."""
+        return None
 
 
 _TYPES = {"AUTO": "integer", "BIGINT": "bigint", "INT": "integer", "TEXT": "text", "BLOB": "bytea"}
@@ -228,6 +242,15 @@ class PostgresDialect:
         missing = f"to_regnamespace({_quoted(self.schema)}) IS NULL"
         schema = f"DO $$ BEGIN IF {missing} THEN CREATE SCHEMA {self.schema}; END IF; END $$"
         return schema, f"CREATE SEQUENCE {self.sequences['run']}"
+
+    def holding(self, names: Collection[str]) -> str | None:
+        """Return SQL that waits for those who write, and keeps others from it; readers go on."""
+        return f"LOCK TABLE {', '.join(f'{self.schema}.{name}' for name in names)} IN EXCLUSIVE MODE"
+
+    def counting_on(self) -> str | None:
+        """Return SQL that sets the sequence of the lanes."""
+        sequence = f"pg_get_serial_sequence({_quoted(f'{self.schema}.lanes')}, 'id')"
+        return f"SELECT setval({sequence}, COALESCE(max(id), 0) + 1, false) FROM {self.schema}.lanes"
 
 
 def _quoted(text: str) -> str:

@@ -99,7 +99,7 @@ class Lanes:
     def _waiting(self) -> Any:
         s, lane = self._t.steps, self._t.lanes
         of_run = s.key.between(param("first"), param("last")) & (s.status == "ready")
-        return lane.select(lane.kind).distinct().join(s, on=(s.lane == lane.id)).where(of_run)
+        return lane.select(lane.kind, lane.queue).distinct().join(s, on=(s.lane == lane.id)).where(of_run)
 
     @statement
     def _candidates(self) -> Any:
@@ -145,30 +145,36 @@ class Lanes:
         """Return every lane of these kinds, in whatever queue."""
         return [lane for lane in self._read(tx).values() if lane.kind in kinds]
 
-    def glance(self, tx: Session, kinds: Collection[str]) -> Glance:
-        """Look, with one statement, what is ready in the lanes of these kinds, and when there will be more to do."""
+    def glance(self, tx: Session, kinds: Collection[str], only: Collection[str] | None = None) -> Glance:
+        """Look, with one statement, what is ready in the lanes of these kinds, and when there will be more to do.
+
+        Args:
+            only: look at the lanes of these queues alone.
+        """
         known = self._known
-        rows = self._seen(tx, known, kinds)
+        rows = self._seen(tx, known, kinds, only)
         if rows[0][2] > self._highest():
             known = self._read(tx)
-            rows = self._seen(tx, known, kinds)
+            rows = self._seen(tx, known, kinds, only)
         by_id = {lane.id: lane for lane in known.values()}
         ready = [by_id[row[3]] for row in rows if row[4]]
         queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
         queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] and row[5] is not None}
         return Glance(rows[0][0], rows[0][1], ready, queues)
 
-    def _seen(self, tx: Session, known: dict[tuple[str, str], Lane], kinds: Collection[str]) -> list[Row]:
+    def _seen(
+        self, tx: Session, known: dict[tuple[str, str], Lane], kinds: Collection[str], only: Collection[str] | None
+    ) -> list[Row]:
+        lanes = [lane for lane in known.values() if lane.kind in kinds and (only is None or lane.queue in only)]
         # No lane has number 0: its row is there even where nothing is served, and says what is true of all.
-        served = [(0,), *((lane.id,) for lane in known.values() if lane.kind in kinds)]
-        return tx.rows(self._glance, lanes=json.dumps(served))
+        return tx.rows(self._glance, lanes=json.dumps([(0,), *((lane.id,) for lane in lanes)]))
 
     def _highest(self) -> int:
         return max((lane.id for lane in self._known.values()), default=0)
 
-    def waiting_kinds(self, tx: Session, run: int) -> set[str]:
-        """Return the kinds of a run's ready steps."""
-        return {row[0] for row in tx.rows(self._waiting, first=first_key(run), last=last_key(run))}
+    def waiting(self, tx: Session, run: int) -> set[tuple[str, str]]:
+        """Return the kind and queue of each of a run's ready steps."""
+        return set(tx.rows(self._waiting, first=first_key(run), last=last_key(run)))
 
     def candidates(self, tx: Session, lane: int, limit: int, run: int | None = None) -> list[Candidate]:
         """Return the best *limit* ready steps of a lane, by priority and then by how long they are ready."""

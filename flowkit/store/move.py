@@ -50,6 +50,7 @@ def move(source: Engine, target: Engine) -> Moved:
         StoreError: what the target gives back is not what was copied; nothing was committed there.
     """
     with source.write() as reading:
+        _run(reading, source.db.dialect.holding(names_of(source)))
         refuse_held(source, reading)
         with target.write() as writing:
             refuse_used(target, writing)
@@ -57,7 +58,13 @@ def move(source: Engine, target: Engine) -> Moved:
             for name in names_of(source):
                 rows[name] = _copy(_Table.of(source, name), reading, _Table.of(target, name), writing)
             _copy_counters(source, reading, target, writing)
+            _run(writing, target.db.dialect.counting_on())
             return Moved(rows, _unfinished(source, reading))
+
+
+def _run(tx: Session, sql: str | None) -> None:
+    if sql is not None:
+        tx.script(sql)
 
 
 def names_of(engine: Engine) -> list[str]:

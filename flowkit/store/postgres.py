@@ -9,7 +9,7 @@ from typing import Any
 from flowkit.clock import FollowingClock
 from flowkit.errors import StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
-from flowkit.store.postgres_connection import Connection, PostgresSession, driver
+from flowkit.store.postgres_connection import TIME, Connection, PostgresSession, driver
 from flowkit.store.postgres_errors import is_final, translate
 
 OLDEST = 12
@@ -28,7 +28,7 @@ TIME_SECONDS = 10.0
 """How old the server's time may be for a read; a transaction is told it when it begins."""
 
 # A connection whose other end is gone is given up after about 15 seconds instead of two hours.
-_KEEPALIVE = {
+KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -36,7 +36,6 @@ _KEEPALIVE = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15000,
 }
-_TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 # Said in each transaction, not once for the session: behind a pooler the session is not ours.
 _LIMITS = (
     f"SET LOCAL idle_in_transaction_session_timeout = {ABANDONED_SECONDS * 1000}; "
@@ -61,7 +60,7 @@ class PostgresConnector:
         self.pool_size: int | None = pool_size
         self.place = place
         self.clock: FollowingClock | None = None
-        self._arguments = {"application_name": "flowkit", **_KEEPALIVE, **arguments}
+        self._arguments = {"application_name": "flowkit", **KEEPALIVE, **arguments}
 
     def keep_copy(self, version: int, *, consents: bool) -> str | None:
         """Refuse to go on without a backup, which only the server's own tools can make."""
@@ -96,14 +95,14 @@ class PostgresConnector:
 
     def begin(self, raw: Connection) -> None:
         """Open a transaction; the server's time comes with it, so one round trip does for both."""
-        cursor = raw.begin(f"{self.dialect.begin}; {_LIMITS}; {_TIME}")
+        cursor = raw.begin(f"{self.dialect.begin}; {_LIMITS}; {TIME}")
         if self.clock is not None:
             self.clock.tell(cursor.fetchone()[0])
 
     def read(self, raw: Connection) -> None:
         """Make ready for reads: see to it that the server's time is known well enough."""
         if self.clock is not None and self.clock.age > TIME_SECONDS:
-            self.clock.tell(raw.execute(_TIME).fetchone()[0])
+            self.clock.tell(raw.execute(TIME).fetchone()[0])
 
     def notify(self, raw: Connection, notices: Sequence[str]) -> None:
         """Have those who listen told when the transaction commits."""
@@ -121,13 +120,8 @@ class PostgresConnector:
         def quoted(text: str) -> str:
             return "'" + text.replace("'", "''") + "'"
 
-        told = ", ".join(f"pg_notify({quoted(self.channel)}, {quoted(one)})" for one in notices)
+        told = ", ".join(f"pg_notify({quoted(channel_of(self.dialect.namespace))}, {quoted(one)})" for one in notices)
         return f"SELECT {told}; " if notices else ""
-
-    @property
-    def channel(self) -> str:
-        """What the store's commits are announced on."""
-        return f"flowkit.{self.dialect.namespace}"[:63]
 
     def rollback(self, raw: Connection) -> None:
         """Roll back."""
@@ -162,8 +156,13 @@ class PostgresConnector:
         if encoding != "UTF8":
             raise StoreUnavailable(f"the {self.place} has the encoding {encoding}; create a database with UTF8")
         if self.clock is not None:
-            self.clock.tell(raw.execute(_TIME).fetchone()[0])
+            self.clock.tell(raw.execute(TIME).fetchone()[0])
         return durability(synchronous, fsync)
+
+
+def channel_of(schema: str) -> str:
+    """Return what the commits of the store in a schema are announced on."""
+    return f"flowkit.{schema}"
 
 
 def durability(synchronous_commit: str, fsync: str) -> str:

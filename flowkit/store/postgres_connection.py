@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from flowkit.clock import FollowingClock, Micros
 from flowkit.errors import MissingExtra
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Statement
 
+TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 ROWS_AT_ONCE = 5000
 """How many rows one INSERT takes at most."""
 
@@ -126,6 +128,12 @@ class PostgresSession(Session):
     """A session with PostgreSQL."""
 
     __slots__ = ()
+
+    def exact_now(self) -> Micros:
+        """Return the engine's time, asked of the server if it is the server's."""
+        if isinstance(self._clock, FollowingClock):
+            self._clock.tell(self._raw.execute(TIME).fetchone()[0])
+        return self._clock.now()
 
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; an INSERT takes them as one list for each column."""

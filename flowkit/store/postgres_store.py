@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import peewee
@@ -12,10 +11,12 @@ from flowkit.clock import Clock, FollowingClock, SystemClock
 from flowkit.errors import ConfigError
 from flowkit.model.names import name_problem
 from flowkit.store.engine import Engine
+from flowkit.store.listening import Listener
 from flowkit.store.migrate import version_at
-from flowkit.store.postgres import PostgresConnector
+from flowkit.store.postgres import KEEPALIVE, PostgresConnector, channel_of
 from flowkit.store.postgres_connection import driver
 from flowkit.store.program import PeeweeProgram
+from flowkit.store.watching import Watcher
 
 SCHEMA = "flowkit"
 POOL_SIZE = 10
@@ -42,8 +43,6 @@ class PostgresStore:
         MissingExtra: psycopg is not installed.
         ConfigError: no dsn, or one that cannot be read; a bad schema or pool size.
     """
-
-    wal: Path | None = None
 
     def __init__(
         self,
@@ -97,6 +96,19 @@ class PostgresStore:
         self.durability = connector.prepare()
         self._engine = Engine(connector, clock, program, consents=self.consents)
         return self._engine
+
+    def watcher(self) -> Watcher | None:
+        """Return what listens to the notices of other processes."""
+        engine, arguments = self._engine, self._arguments
+        assert engine is not None, "a store is watched once it is open"
+        if self.listen_dsn is not None:
+            arguments = driver().conninfo.conninfo_to_dict(self.listen_dsn)
+
+        def send(notice: str) -> None:
+            with engine.write() as tx:
+                tx.notify(notice)
+
+        return Listener({**KEEPALIVE, **arguments}, channel_of(self.schema), send)
 
     @property
     def _place(self) -> str:

@@ -90,14 +90,14 @@ class Queues:
         found = {row[0]: queue_from(row) for row in tx.rows(self._read, names=json.dumps(list(names)))}
         return {name: found.get(name) or StoredQueue(name) for name in names}
 
-    def lock(self, tx: Session, queues: Mapping[str, StoredQueue]) -> dict[str, StoredQueue]:
+    def lock(self, tx: Session, queues: Mapping[str, StoredQueue]) -> dict[str, StoredQueue] | None:
         """Let nobody else start steps of those queues that have limits until the transaction ends; returns all anew.
 
-        Who has locked a queue waits for nothing any more but its commit.
+        None where there was nothing to lock. Who has locked a queue waits for nothing any more but its commit.
         """
         names = [name for name, queue in queues.items() if queue.is_limited]
         if not names or self.db.dialect.one_writer:
-            return dict(queues)
+            return None
         return {**queues, **{row[0]: queue_from(row) for row in tx.rows(self._read_locked, names=json.dumps(names))}}
 
     def names(self, tx: Session) -> list[str]:

@@ -31,6 +31,10 @@ class Session:
         """Return the engine's time."""
         return self._clock.now()
 
+    def exact_now(self) -> Micros:
+        """Return the engine's time, asked of the clock itself where ``now`` only follows it."""
+        return self._clock.now()
+
     def rows(self, statement: Statement, **values: Any) -> list[Row]:
         """Run a statement and return all its rows; they are always fetched to the end."""
         result: list[Row] = self._raw.execute(statement.sql, statement.bind(values)).fetchall()

@@ -16,6 +16,7 @@ from flowkit.store.migrate import version_at
 from flowkit.store.postgres_store import PostgresStore
 from flowkit.store.program import PeeweeProgram
 from flowkit.store.sqlite import Durability, SQLiteConnector
+from flowkit.store.watching import FileWatcher, Watcher
 
 BLANK_PATH = "sqlite workflow store path is required"
 
@@ -32,9 +33,8 @@ class Store(Protocol):
     def open(self, clock: Clock) -> Engine:
         """Open the store, migrating its schema; a store object serves one Runtime."""
 
-    @property
-    def wal(self) -> Path | None:
-        """A file whose size or time changes when another process commits, if there is one."""
+    def watcher(self) -> Watcher | None:
+        """Return what looks out for commits of other processes, if there can be any; the store is open."""
 
 
 class SQLiteStore:
@@ -90,10 +90,9 @@ class SQLiteStore:
         self._engine = Engine(connector, clock, program, consents=self.consents)
         return self._engine
 
-    @property
-    def wal(self) -> Path | None:
-        """The write-ahead log, whose size or time changes with every commit."""
-        return None if self.path == ":memory:" else Path(self.path + "-wal")
+    def watcher(self) -> Watcher | None:
+        """Return what looks at the write-ahead log, whose size or time changes with every commit."""
+        return None if self.path == ":memory:" else FileWatcher(Path(self.path + "-wal"))
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r}, durability={self.durability!r})"
@@ -125,7 +124,7 @@ def store_of(value: Any) -> Store:
         raise ConfigError("workflow runtime store is required")
     if isinstance(value, str):
         return _from_url(value)
-    if not hasattr(value, "open") or not hasattr(value, "wal"):
+    if not hasattr(value, "open") or not hasattr(value, "watcher"):
         raise ConfigError(f"Runtime: store: expected a store or a URL like 'sqlite:///var/app.db', got {value!r}")
     store: Store = value
     return store

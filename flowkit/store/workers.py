@@ -47,7 +47,7 @@ class Workers:
         """Write that a worker is there; one that announced itself under this id before is replaced."""
         identity = {"id": worker.id, "host": worker.host, "pid": worker.pid, "born": worker.born}
         times = {"started_at": worker.started_at, "seen_at": worker.seen_at}
-        tx.run(self._announce, kinds=json.dumps(sorted(worker.kinds)), **identity, **times)
+        tx.run(self._announce, kinds=_served_text(worker), **identity, **times)
 
     def touch(self, tx: Session, worker_id: str, now: Micros) -> bool:
         """Write that a worker is still there; False if it is not known (any more)."""
@@ -66,6 +66,14 @@ class Workers:
         return [_worker_from(row) for row in tx.rows(self._all)]
 
 
+def _served_text(worker: WorkerInfo) -> str:
+    """Write what a worker serves: its kinds, with its queues where it does not take them from every queue."""
+    kinds = sorted(worker.kinds)
+    return json.dumps(kinds if worker.queues is None else {"kinds": kinds, "queues": sorted(worker.queues)})
+
+
 def _worker_from(row: Row) -> WorkerInfo:
-    worker_id, host, pid, born, kinds, started, seen = row
-    return WorkerInfo(worker_id, host, pid, born, tuple(json.loads(kinds)), started, seen)
+    worker_id, host, pid, born, text, started, seen = row
+    served = json.loads(text)
+    kinds, queues = (served, None) if isinstance(served, list) else (served["kinds"], tuple(served["queues"]))
+    return WorkerInfo(worker_id, host, pid, born, tuple(kinds), started, seen, queues)

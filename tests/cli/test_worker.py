@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from flowkit import Runtime
 from flowkit.clock import SECOND
-from tests.cli.conftest import Shell, eventually
+from tests.cli.conftest import ROOT, SLOW, Shell, eventually
 
 STEPS = 50
 LEASE = 30
@@ -55,3 +57,39 @@ def test_a_second_signal_does_not_wait_for_the_grace(slow: Shell, looking: Runti
         worker.terminate()
         assert worker.wait(60) == 0
     assert [attempt.outcome for attempt in looking.attempts("one", "hold[0]")] == ["released"]
+
+
+def test_a_worker_starts_again_when_a_file_of_the_project_changes(slow: Shell, looking: Runtime) -> None:
+    slow.write("go", "")
+    with slow.background("worker", "--reload", "--grace", "5s", WATCHFILES_FORCE_POLLING="true") as process:
+        eventually(lambda: len(worker_ids(looking)) == 1)
+        (before,) = worker_ids(looking)
+        slow.write("slow.py", SLOW.replace("return number", "return number + 100"))
+        eventually(lambda: len(worker_ids(looking) - {before}) == 1)
+        slow("run", "slow", "--run-id", "one")
+        eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]
+        assert json.loads(slow("result", "one", "hold[0]").out) == 100
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "slow.py changed: starting again\n" in told
+    assert worker_ids(looking) == set()
+
+
+def test_a_worker_that_is_to_start_again_needs_what_looks_for_changes(slow: Shell) -> None:
+    slow.write("hidden/sitecustomize.py", "import sys\nsys.modules['watchfiles'] = None\n")
+    ended = slow("worker", "--reload", PYTHONPATH=f"{slow.directory / 'hidden'}:{ROOT}")
+    assert (ended.code, ended.out) == (2, "")
+    assert "flowkit worker --reload needs the extra flowkit-durable[cli]" in ended.err
+
+
+def test_a_worker_may_be_for_some_queues_alone(slow: Shell, looking: Runtime) -> None:
+    slow.write("go", "")
+    slow("run", "slow", "--run-id", "one")
+    with slow.background("worker", "--queues", "mail,other") as process:
+        assert process.stderr is not None
+        assert "serves 1 kind of steps from mail, other;" in process.stderr.readline()
+        eventually(lambda: len(worker_ids(looking)) == 1)
+        assert "no live worker serves kind 'slow/hold' from queue 'slow'" in slow("doctor").out
+        with slow.background("worker", "--queues", "slow"):
+            eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]

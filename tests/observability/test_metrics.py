@@ -58,6 +58,13 @@ def test_attempts_are_counted_by_kind_queue_and_outcome(
     assert value(registry, "attempt_duration_seconds_count", kind="book/scan") == 2
 
 
+def test_a_step_that_is_canceled_before_it_began_is_no_attempt(measured: Runtime, registry: CollectorRegistry) -> None:
+    run = measured.start_run("book", 2)
+    measured.cancel_run(run.id)
+    assert value(registry, "runs_finished_total", package="book", status="canceled") == 1
+    assert "flowkit_attempts_total{" not in generate_latest(registry).decode()
+
+
 def test_waits_and_durations_are_those_of_the_engines_clock(
     measured: Runtime, registry: CollectorRegistry, flowkit_clock: FakeClock
 ) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from flowkit import GraphError, RunBuilder, Runtime, package
+from flowkit import Event, GraphError, RunBuilder, Runtime, package
 from flowkit.clock import SECOND
 from flowkit.otel import OpenTelemetry, add_trace_ids
 from flowkit.runtime.instruments import Instrument
@@ -267,6 +267,7 @@ def test_the_programs_own_lines_get_the_ids_by_a_processor(tracing: Tracing) -> 
 
 
 def test_nothing_is_traced_or_stored_where_no_sdk_is_set_up(tmp_path: Path, flowkit_clock: FakeClock) -> None:
+    assert not OpenTelemetry().is_on  # so that not even a span that nobody records is made
     with open_runtime(tmp_path, flowkit_clock, OpenTelemetry()) as runtime, structlog.testing.capture_logs() as lines:
         run = runtime.start_run("book", 2)
         runtime.drain()
@@ -284,6 +285,28 @@ def test_a_run_that_was_started_untraced_is_worked_on_all_the_same(
         traced.drain()
         assert traced.handle(run.id).result() == "2 pages"
     assert parent_of(tracing.named("book/scan")) is None
+
+
+class Quiet(Instrument):
+    """Wants no events but those that are told in any case."""
+
+    listens = False
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        self.heard.append(event.name)
+
+
+def test_an_instrument_may_want_no_event_of_every_step(tmp_path: Path, flowkit_clock: FakeClock) -> None:
+    quiet = Quiet()
+    structlog.reset_defaults()  # a program that configured structlog listens to all of them
+    with open_runtime(tmp_path, flowkit_clock, quiet) as runtime:
+        runtime.run("book", 2)
+        runtime.run("book", 0)
+    assert quiet.heard == ["run_finished", "step_failed", "run_finished"]
+    assert not OpenTelemetry.listens
 
 
 class Broken(Instrument):

@@ -39,10 +39,11 @@ class Wire(SQLiteConnector):
 class SimStore:
     """What a host's Runtime is given as its store."""
 
-    wal = None
-
     def __init__(self, host: Host, raw: sqlite3.Connection) -> None:
         self._wire = Wire(host, raw)
+
+    def watcher(self) -> None:
+        """Hosts are not told of each other's commits."""
 
     def open(self, clock: Clock) -> Engine:
         """Open the store."""

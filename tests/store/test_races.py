@@ -15,6 +15,7 @@ from flowkit.model.step import Settlement
 from flowkit.scheduler.cycle import Demand
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
+from tests.places import Place
 from tests.store.flow import LEASE_SECONDS, Flow, failure, plan, record, step, success
 from tests.store.story import (
     attempts_of,
@@ -241,6 +242,22 @@ def test_a_lease_that_expires_in_a_run_that_is_being_canceled_ends_it(flow: Flow
     assert attempts_of(flow, run, "a") == [(0, 1, "discarded")]
     assert status_of(flow, run) is RunStatus.CANCELED
     assert flow.settle(leased, success()) is not Verdict.SETTLED
+
+
+def test_outcomes_that_are_settled_one_by_one_lose_no_lease_to_the_worker_that_holds_them(
+    flow: Flow, place: Place
+) -> None:
+    run = flow.start(step("bad"), step("late"))
+    bad, late = flow.lease(2)
+    flow.clock.advance(LEASE_SECONDS + 1)
+    with flow.engine.write() as tx:
+        for sql in place.refuse("results", f"NEW.step = {bad.key}"):
+            tx.script(sql)
+
+    turned = flow.turn([Settlement(one, success(1), flow.clock.now()) for one in (bad, late)])
+
+    assert turned.verdicts == [Verdict.SETTLED, Verdict.SETTLED]
+    assert steps_of(flow, run) == {"bad": "failed", "late": "succeeded"}
 
 
 # Workers among themselves

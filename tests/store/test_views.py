@@ -51,6 +51,7 @@ def test_the_age_of_the_oldest_ready_step_counts_from_when_it_could_be_leased(fl
     assert stats(flow).oldest_ready_age is None
     flow.start(step("now"))
     flow.clock.advance(7)
+    flow.start(step("just now"))
     assert (stats(flow).oldest_ready_age, stats(flow).at) == (7 * SECOND, START + 7 * SECOND)
 
 
@@ -67,13 +68,14 @@ def test_every_queue_that_is_configured_or_was_ever_used_is_told_with_what_is_in
     flow.clock.advance(1)
     flow.start(step("d", queue="cpu", delay=60 * SECOND), step("e", queue="net"))
     flow.clock.advance(2)
+    flow.start(step("f", queue="net"))
     flow.lease_one(kinds=["other"])
     with flow.engine.write() as tx:
         flow.engine.queues.pause(tx, "idle", paused=True)
     assert queues(flow) == {
         "cpu": QueueInfo("cpu", ready=1, delayed=1, running=1, pending=1, oldest_ready_age=3 * SECOND),
         "idle": QueueInfo("idle", paused=True),
-        "net": QueueInfo("net", ready=1, oldest_ready_age=2 * SECOND),
+        "net": QueueInfo("net", ready=2, oldest_ready_age=2 * SECOND),
     }
     assert list(queues(flow)) == ["cpu", "idle", "net"]
 

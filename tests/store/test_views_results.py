@@ -12,6 +12,7 @@ from flowkit.model.plan import Plan
 from flowkit.model.run import Page
 from flowkit.model.states import StepStatus
 from flowkit.model.step import StepResult
+from flowkit.store.check import remove_guard
 from tests.store.clock import START
 from tests.store.flow import Flow, again, artifact, failure, plan, record, step, success
 
@@ -28,6 +29,7 @@ def records(flow: Flow, run_id: str | None = None, **options: Any) -> Page[Recor
 
 def damage(flow: Flow, table: str) -> None:
     with flow.engine.write() as tx:
+        remove_guard(tx)
         tx.script(f"UPDATE {table} SET body = ?", (b'"other"',))
 
 

@@ -40,7 +40,7 @@ def place(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         shutil.copy(request.getfixturevalue("guarded_file"), path)
         yield SQLitePlace(path)
     else:
-        with request.getfixturevalue("postgres").place(guarded=True) as there:
+        with request.getfixturevalue("postgres").place() as there:
             yield there
 
 
@@ -82,3 +82,9 @@ def meeting() -> Iterator[Meeting]:
     place = Meeting()
     yield place
     place.let_go()
+
+
+@pytest.fixture(scope="session")
+def database() -> str:
+    """The kind of database of the stories: waiting there hangs on notices between processes, which SQLite has."""
+    return "sqlite"

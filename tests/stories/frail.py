@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from flowkit.clock import Clock
@@ -18,35 +18,30 @@ class FrailStore:
         broken: what every transaction is refused with, while it says something.
     """
 
-    wal = None
-
     def __init__(self, place: Place) -> None:
         self._connector = place.connector()
         self._error = place.driver_error
         self.forgets = False
         self.broken = ""
 
+    def watcher(self) -> None:
+        """Nobody else commits."""
+
     def open(self, clock: Clock) -> Engine:
         """Open the store."""
-        connect = self._connector.connect
-        self._connector.connect = lambda: _Connection(connect(), self, self._error)  # type: ignore[method-assign]
-        return Engine(self._connector, clock)
+        connector: Any = self._connector
+        begin, commit = connector.begin, connector.commit
 
+        def frail_begin(raw: Any) -> None:
+            if self.broken:
+                raise self._error(self.broken)
+            begin(raw)
 
-class _Connection:
-    def __init__(self, raw: Any, store: FrailStore, error: Callable[[str], Exception]) -> None:
-        self._raw = raw
-        self._store = store
-        self._error = error
+        def frail_commit(raw: Any, notices: Sequence[str]) -> None:
+            commit(raw, notices)
+            if self.forgets:
+                self.forgets = False
+                raise self._error("disk I/O error")
 
-    def execute(self, sql: str, *parameters: Any) -> Any:
-        if sql.startswith("BEGIN") and self._store.broken:
-            raise self._error(self._store.broken)
-        result = self._raw.execute(sql, *parameters)
-        if sql == "COMMIT" and self._store.forgets:
-            self._store.forgets = False
-            raise self._error("disk I/O error")
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
+        connector.begin, connector.commit = frail_begin, frail_commit
+        return Engine(connector, clock)

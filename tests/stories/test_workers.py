@@ -12,6 +12,7 @@ import pytest
 
 from flowkit import ConfigError, RunBuilder, Runtime, StepContext, executor
 from flowkit.model.worker import WorkerInfo
+from flowkit.runtime.executing import serve_only, takers
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -289,3 +290,27 @@ def test_a_signal_handler_may_stop_the_workers_whatever_it_interrupts(
     worker.join(30)
     assert not worker.is_alive()
     meeting.let_go()
+
+
+def test_workers_of_some_queues_leave_the_steps_of_others_alone(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    register(flowkit_runtime, echo)
+    run = start(
+        flowkit_runtime, lambda run: [run.step("near", echo, 1), run.step("far", echo, 2, queue="far")]
+    )
+    other = open_runtime(echo)
+    serve_only(other, ["default"])
+    with other.workers():
+        eventually(lambda: standing(flowkit_runtime, run.id)["near"] == "succeeded")
+        assert [worker.queues for worker in flowkit_runtime.stats().workers] == [("default",)]
+        assert takers(flowkit_runtime, run.id) == ()
+        explained = flowkit_runtime.explain(run.id, "far")
+        assert (explained.status, explained.reason) == ("ready", "unserved")
+    with flowkit_runtime.workers():
+        assert run.wait(30).status == "succeeded"
+
+
+def test_what_no_queue_can_be_called_is_refused(flowkit_runtime: Runtime) -> None:
+    with pytest.raises(ConfigError, match="queues: expected no spaces"):
+        serve_only(flowkit_runtime, ["a b"])

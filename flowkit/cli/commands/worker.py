@@ -11,7 +11,7 @@ from flowkit.cli.failing import CommandFailed
 from flowkit.cli.metrics import serving
 from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
-from flowkit.cli.parse import Duration
+from flowkit.cli.parse import Duration, split_list
 from flowkit.cli.place import Place
 from flowkit.cli.signals import INTERRUPTED, heeding
 from flowkit.cli.words import count
@@ -19,17 +19,27 @@ from flowkit.cli.words import count
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
 
+KEPT = ("concurrency", "grace", "metrics_port", "metrics_host")
+"""The options that a worker which is started again gets too."""
 PORT = click.IntRange(0, 65535)
 
 
 @click.command()
 @click.option("--concurrency", metavar="N", type=int, help="How many attempts at once; by default by the cores.")
+@click.option("--queues", metavar="NAME,...", multiple=True, help="Take steps from these queues alone.")
 @click.option("--grace", metavar="TIME", type=Duration(), default=10.0, help="How long attempts may go on: 10s.")
 @click.option("--metrics-port", metavar="PORT", type=PORT, help="Serve metrics for Prometheus at this port.")
 @click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="And address; by default to this host alone.")
+@click.option("--reload", is_flag=True, help="For development: start again when a Python file changes.")
 @with_project
 def worker(
-    place: Place, concurrency: int | None, grace: float, metrics_port: int | None, metrics_host: str
+    place: Place,
+    concurrency: int | None,
+    queues: tuple[str, ...],
+    grace: float,
+    metrics_port: int | None,
+    metrics_host: str,
+    reload: bool,
 ) -> int:
     """Execute the steps of the kinds that the modules declare.
 
@@ -38,7 +48,12 @@ def worker(
 
     \b
     flowkit worker -m shop.flows --concurrency 8
+    flowkit worker --queues mail,default
     """
+    from flowkit.runtime.executing import serve_only
+
+    if reload:
+        return _reload(place)
     with (
         serving(metrics_host, metrics_port) as observers,
         place.working(max_workers=concurrency, observers=observers) as runtime,
@@ -46,11 +61,31 @@ def worker(
         if not runtime.executors:
             hint = "name the module that declares them: -m MODULE, FLOWKIT_MODULES, or modules in [tool.flowkit]"
             raise CommandFailed("there are no executors to serve", hint=hint)
-        out = Output()
-        out.note(f"worker {runtime.worker_id} serves {count(len(runtime.executors), 'kind')} of steps; Ctrl-C stops it")
+        out, only = Output(), split_list(queues)
+        if only:
+            serve_only(runtime, only)
+        served = f"{count(len(runtime.executors), 'kind')} of steps" + (f" from {', '.join(only)}" if only else "")
+        out.note(f"worker {runtime.worker_id} serves {served}; Ctrl-C stops it")
         stopped_by = _work(runtime, grace)
         out.note("the worker has stopped")
     return INTERRUPTED if stopped_by == signal.SIGINT else 0
+
+
+def _reload(place: Place) -> int:
+    from flowkit.cli.reloading import Supervisor, refuse_missing_watcher
+
+    refuse_missing_watcher()
+    settings = place.settings
+    settings.store_url()
+    context = click.get_current_context()
+    arguments = [*place.arguments]
+    for name, given in context.params.items():
+        if name in KEPT and given is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(given)]
+    arguments += [part for name in context.params["queues"] for part in ("--queues", name)]
+    out = Output()
+    out.note(f"looking for changes below {settings.root.resolve()}")
+    return Supervisor(["worker", *arguments]).watch(settings.root.resolve(), out)
 
 
 def _work(runtime: Runtime, grace: float) -> int | None:

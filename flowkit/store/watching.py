@@ -1,0 +1,66 @@
+"""Looking out for what other processes commit: a file that grows with every commit, looked at again and again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from flowkit.store.notices import ANYTHING
+
+LOOK_EVERY = 0.01
+"""Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
+
+LOOK_SELDOM = 0.025
+"""Seconds between two looks once nothing has changed for long; a first commit is still seen soon enough."""
+
+QUIET_AFTER = 500
+"""How many looks in a row must find no change before they become seldom; at first that is five seconds."""
+
+LINGER = 100
+"""How many looks are made when nobody waits any more: a waiter that comes again would start a thread each time."""
+
+
+class Watcher(Protocol):
+    """Looks out for what other processes commit."""
+
+    def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Tell every notice until *stop* is set, or nobody has needed it for a while; runs in a thread of its own."""
+
+    def patience(self, seconds: float) -> float:
+        """Return how long a worker may rest that would look every *seconds* if it were told nothing."""
+
+
+class FileWatcher:
+    """Looks at a file that changes with every commit of any process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = os.fspath(path)
+
+    def patience(self, seconds: float) -> float:
+        """Return *seconds*: to look costs little."""
+        return seconds
+
+    def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Tell that anything may have happened whenever the file has changed."""
+        # What was committed before the first look is told by it.
+        seen: tuple[int, int] | None = None
+        idle = quiet = 0
+        while idle <= LINGER and not stop.wait(LOOK_EVERY if quiet < QUIET_AFTER else LOOK_SELDOM):
+            found = self._look()
+            changed, seen = found != seen, found
+            quiet = 0 if changed else quiet + 1
+            # The file changes before its commit is there to be read, and that takes as long as a disk may take; and
+            # times of files are coarse. So a change is told at once, and again after 1, 2, 4, 8... looks without one.
+            if quiet < QUIET_AFTER and not quiet & (quiet - 1):
+                tell(ANYTHING)
+            idle = 0 if needed() else idle + 1
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
