@@ -25,12 +25,23 @@ class Entry(NamedTuple):
         return found
 
 
+class Unread(Exception):
+    """Whoever read what a command prints has stopped reading."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands stand in a table by name; its help and its completion load none of them."""
 
     def __init__(self, *arguments: Any, table: Mapping[str, Entry], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.table = table
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is meant; a closed pipe is told by ``Unread``, for click would make it exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise Unread from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands' names in the table's order."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from flowkit.cli.failing import CommandFailed, failure_of
-from flowkit.cli.lazy import Entry, LazyGroup
+from flowkit.cli.lazy import Entry, LazyGroup, Unread
 
 RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "migrate": Entry(STORE, _AT + "migrate:migrate", "Bring the store to the schema version of this flowkit."),
     "prune": Entry(STORE, _AT + "prune:prune", "Remove old runs with all that belongs to them."),
     "init": Entry(PROJECT, _AT + "init:init", "Make a new project with a passing test."),
+    "completion": Entry(PROJECT, _AT + "completion:completion", "Print what lets a shell complete flowkit's words."),
     "version": Entry(PROJECT, _AT + "version:version", "Print the version of flowkit."),
 }
 
@@ -86,16 +87,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads has seen enough. Python flushes stdout once more at its end, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except (Unread, BrokenPipeError):
+        return _stop_printing()
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
             raise
         return _tell(failure)
     return code if isinstance(code, int) else 0
+
+
+def _stop_printing() -> int:
+    # Whoever reads has seen enough. Python flushes stdout once more at its end, which must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    return BROKEN_PIPE
 
 
 def _tell(failure: CommandFailed) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from flowkit.cli.output import Output
 from flowkit.cli.plain import Column
 from flowkit.cli.words import count, duration, when
-from flowkit.model.tree import tree
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
@@ -77,6 +76,8 @@ def step_fields(step: Step) -> dict[str, str]:
 
 def steps_table(out: Output, steps: Sequence[Step]) -> None:
     """Print steps as a tree: what a step emitted stands below it."""
+    from flowkit.model.tree import tree
+
     rows = [
         [branch + step.id, step.status.value, _tries(step), _took(step), step.kind, note_of(step)]
         for branch, step in tree(steps)

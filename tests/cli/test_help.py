@@ -58,9 +58,29 @@ def test_help_and_completion_load_no_command() -> None:
     assert {name for name in help_ if name.startswith("flowkit.cli.commands")} == set()
 
 
+HEAVY = {"asyncio", "cattrs", "multiprocessing", "peewee", "psycopg", "rich", "sqlite3", "structlog", "watchfiles"}
+"""What takes long to import, and what no help needs."""
+
+
+def test_the_help_of_no_command_imports_what_takes_long() -> None:
+    program = f"from flowkit.cli.main import run\nfor name in {list(COMMANDS)}:\n    run([name, '--help'])"
+    ask = f"import sys; print(*sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{ask}"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == ""
+
+
 def test_the_shell_completes_commands_without_loading_them(empty: Shell) -> None:
     ended = empty(_FLOWKIT_COMPLETE="bash_complete", COMP_WORDS="flowkit ver", COMP_CWORD="1")
     assert ended.out == "plain,version\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_lets_a_shell_complete_is_printed(empty: Shell, shell: str) -> None:
+    ended = empty("completion", shell)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"_FLOWKIT_COMPLETE={shell}_complete" in ended.out
 
 
 def test_a_command_that_is_not_there_is_refused_with_the_nearest_that_is(empty: Shell) -> None:

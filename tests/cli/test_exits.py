@@ -1,0 +1,108 @@
+"""Each exit code, through a real process."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from flowkit import Runtime
+from tests.cli.conftest import Play, Shell, eventually
+
+ORDER = {"id": "A-17", "items": ["tea"]}
+
+
+@pytest.fixture
+def played(play: Play) -> None:
+    """A run that succeeded, one that failed, and one that waits."""
+    play("good", ORDER)
+    play("bad", {"id": "broke"})
+    play("open", ORDER, passes=0)
+
+
+@pytest.mark.usefixtures("played")
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (0, "runs"),
+        (0, "watch good"),
+        (0, "result good"),
+        (0, "run order --run-id good --input GOOD --wait"),
+        (1, "watch bad"),
+        (1, "result bad"),
+        (1, "run order --run-id bad --input BAD --wait"),
+        (1, "cancel good"),
+        (1, "retry good"),
+        (1, "doctor"),
+        (2, "nothing"),
+        (2, "runs --status nothing"),
+        (2, "run order --input nothing"),
+        (2, "run order --input 5"),
+        (2, "cancel"),
+        (2, "prune --older-than soon"),
+        (2, "runs --store nothing://x"),
+        (3, "show nothing"),
+        (3, "show good nothing"),
+        (3, "watch nothing"),
+        (3, "timeline nothing"),
+        (3, "graph nothing"),
+        (3, "run nothing"),
+        (3, "queues pause nothing"),
+        (3, "artifact get good nothing"),
+        (3, "runs --store sqlite:///nothing.db"),
+        (4, "watch open --timeout 0.1"),
+        (4, "result open"),
+        (4, "result open --timeout 0.1"),
+    ],
+)
+def test_a_command_exits_as_the_manual_says(shell: Shell, code: int, line: str) -> None:
+    inputs = {"GOOD": json.dumps(ORDER), "BAD": '{"id": "broke"}'}
+    ended = shell(*(inputs.get(word, word) for word in line.split()))
+    assert ended.code == code, ended.err
+    if code in (2, 3, 4):
+        assert ended.err.startswith("error: ")
+    if code:
+        assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "code"),
+    [
+        ("run slow --run-id one --timeout 1h", signal.SIGINT, 130),
+        ("run slow --run-id one --timeout 1h", signal.SIGTERM, 143),
+        ("worker", signal.SIGINT, 130),
+        ("worker", signal.SIGTERM, 0),
+    ],
+)
+def test_what_executes_steps_stops_gracefully(
+    slow: Shell, looking: Runtime, line: str, number: int, code: int
+) -> None:
+    if line == "worker":
+        slow("run", "slow", "--run-id", "one")
+    with slow.background(*line.split()) as process:
+        eventually(lambda: looking.workflow("one") is not None and len(looking.steps("one", status="running")) == 1)
+        process.send_signal(number)
+        assert process.stderr is not None
+        while "once more stops it at once" not in process.stderr.readline():
+            pass
+        process.send_signal(number)
+        assert process.wait(60) == code
+    assert [attempt.outcome for attempt in looking.attempts("one", "hold[0]")] == ["released"]
+
+
+@pytest.mark.usefixtures("played")
+def test_ctrl_c_ends_what_only_waits(shell: Shell) -> None:
+    with shell.background("watch", "open") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+@pytest.mark.usefixtures("played")
+def test_whoever_reads_may_stop_reading(shell: Shell) -> None:
+    with shell.background("records", "parcels") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) == 141
