@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 Micros = int
@@ -66,7 +67,8 @@ class IdSource:
 class FollowingClock(SystemClock):
     """Another machine's clock: what it told last, and how much time has passed here since, on a clock that never steps.
 
-    It is behind that machine by the time its answer was under way, and never ahead.
+    It is behind that machine by the time its quickest answer was under way, and never ahead by more than what two
+    clocks drift apart between two answers.
     """
 
     def __init__(self) -> None:
@@ -77,9 +79,13 @@ class FollowingClock(SystemClock):
         told, at = self._told
         return told + round((self.monotonic() - at) * SECOND)
 
-    def tell(self, now: Micros) -> None:
-        """Take over what the other machine said just now."""
-        self._told = (now, self.monotonic())
+    def ask(self, question: Callable[[], Micros]) -> None:
+        """Take over what the other machine answers to *question*."""
+        asked = self.monotonic()
+        told = question()
+        took, shown = self.monotonic() - asked, self.now()
+        # An answer that was long under way says little: where what is shown may be right, it is the nearer.
+        self._told = (shown if told <= shown <= told + round(took * SECOND) else told, self.monotonic())
 
     @property
     def age(self) -> float:

@@ -95,14 +95,15 @@ class PostgresConnector:
 
     def begin(self, raw: Connection) -> None:
         """Open a transaction; the server's time comes with it, so one round trip does for both."""
-        cursor = raw.begin(f"{self.dialect.begin}; {_LIMITS}; {TIME}")
-        if self.clock is not None:
-            self.clock.tell(cursor.fetchone()[0])
+        if self.clock is None:
+            raw.begin(f"{self.dialect.begin}; {_LIMITS}")
+        else:
+            self.clock.ask(lambda: int(raw.begin(f"{self.dialect.begin}; {_LIMITS}; {TIME}").fetchone()[0]))
 
     def read(self, raw: Connection) -> None:
         """Make ready for reads: see to it that the server's time is known well enough."""
         if self.clock is not None and self.clock.age > TIME_SECONDS:
-            self.clock.tell(raw.execute(TIME).fetchone()[0])
+            self.clock.ask(raw.time)
 
     def notify(self, raw: Connection, notices: Sequence[str]) -> None:
         """Have those who listen told when the transaction commits."""
@@ -156,7 +157,7 @@ class PostgresConnector:
         if encoding != "UTF8":
             raise StoreUnavailable(f"the {self.place} has the encoding {encoding}; create a database with UTF8")
         if self.clock is not None:
-            self.clock.tell(raw.execute(TIME).fetchone()[0])
+            self.clock.ask(raw.time)
         return durability(synchronous, fsync)
 
 

@@ -80,6 +80,10 @@ class Connection:
         self._use(self._reopen())
         return run()
 
+    def time(self) -> Micros:
+        """Return the server's time."""
+        return int(self.execute(TIME).fetchone()[0])
+
     def begin(self, sql: str) -> Any:
         """Open a transaction with these statements, and return the last one's cursor."""
         cursor = self.together(sql)
@@ -132,7 +136,7 @@ class PostgresSession(Session):
     def exact_now(self) -> Micros:
         """Return the engine's time, asked of the server if it is the server's."""
         if isinstance(self._clock, FollowingClock):
-            self._clock.tell(self._raw.execute(TIME).fetchone()[0])
+            self._clock.ask(self._raw.time)
         return self._clock.now()
 
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:

@@ -82,9 +82,3 @@ def meeting() -> Iterator[Meeting]:
     place = Meeting()
     yield place
     place.let_go()
-
-
-@pytest.fixture(scope="session")
-def database() -> str:
-    """The kind of database of the stories: waiting there hangs on notices between processes, which SQLite has."""
-    return "sqlite"
