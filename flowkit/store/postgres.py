@@ -24,6 +24,9 @@ ABANDONED_SECONDS = 30
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between attempts to connect; after the last one the store is said to be unavailable."""
 
+PREPARED = 300
+"""How many statements a connection keeps prepared: more than flowkit has."""
+
 TIME_SECONDS = 10.0
 """How old the server's time may be for a read; a transaction is told it when it begins."""
 
@@ -87,7 +90,23 @@ class PostgresConnector:
 
     def dial(self) -> Any:
         """Open one raw connection, once."""
-        return self._psycopg.connect(**self._arguments, autocommit=True, prepare_threshold=None)
+        raw = self._psycopg.connect(**self._arguments, autocommit=True, prepare_threshold=None)
+        try:
+            if raw.execute("SELECT pg_backend_pid()").fetchone()[0] == raw.info.backend_pid:
+                self._settle_in(raw)
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    @staticmethod
+    def _settle_in(raw: Any) -> None:
+        # Whoever answers is whom the connection was made to: no pooler lies between, which would send each transaction
+        # to another server process. So statements may be prepared; to plan one takes longer than to run it.
+        raw.prepare_threshold, raw.prepared_max = 1, PREPARED
+        # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows.
+        raw.execute("SET enable_seqscan = off")
+        raw.execute("SET jit = off")
 
     def join(self, raw: Any) -> Connection:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to."""

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, and how a session speaks to it: nothing is prepared, nothing is set for longer."""
+"""One connection to PostgreSQL, and how a session speaks to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def driver() -> Any:
 
 
 class Connection:
-    """A psycopg connection, spoken to as sessions do: positional parameters, plain tuples, nothing prepared.
+    """A psycopg connection, spoken to as sessions do: positional parameters, plain tuples.
 
     Args:
         path: the search path for SQL that names the store's tables without their schema.
@@ -42,6 +42,8 @@ class Connection:
         self._psycopg = driver()
         self._path = path
         self._reopen = reopen
+        # What is prepared on the program's own connection is the program's business.
+        self._prepare = None if reopen else False
         self._use(raw)
 
     def _use(self, raw: Any) -> None:
@@ -51,8 +53,7 @@ class Connection:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement."""
-        # A pooler may send the next statement to another server process, so none is prepared in this one.
-        return self._again(lambda: self._cursor.execute(sql, parameters, prepare=False))
+        return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; they are sent together."""
@@ -108,7 +109,9 @@ class Connection:
         return rows
 
     def _script(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        self.execute("SELECT set_config('search_path', %s, true)", (self._path,))
+        # What looks at everything is planned as the server likes best.
+        settings = "SELECT set_config('search_path', %s, true), set_config('enable_seqscan', 'on', true)"
+        self.execute(settings, (self._path,))
         told = sql.replace("%", "%%").replace("?", "%s") if parameters else sql
         cursor = self._cursor.execute(told, parameters or None, prepare=False)
         return cursor.fetchall() if cursor.description else []
