@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -50,10 +50,20 @@ def page_module():
     del sys.modules[module.__name__]
 
 
+@pytest.fixture
+def stack():
+    """What a page needs for as long as it is read."""
+    with ExitStack() as entered:
+        yield entered
+
+
 @pytest.mark.timeout(600)  # a page may start a dozen processes, on a machine that has other things to do
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_does_what_it_says(page, page_module, tmp_path, monkeypatch):
+def test_a_page_does_what_it_says(page, page_module, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "DATABASE_URL" in page.read_text():
+        postgres = request.getfixturevalue("postgres")
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("stack").enter_context(postgres.empty()).url)
     document = Sybil([PythonCodeBlockParser(), parse_other_blocks]).parse(page)
     document.namespace = vars(page_module)
     expected = {"var"} | {Path(title).parts[0] for _, title, _ in FENCE.findall(page.read_text()) if title}

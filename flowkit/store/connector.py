@@ -50,6 +50,9 @@ class Connector(Protocol):
     def rollback(self, raw: Any) -> None:
         """Roll back."""
 
+    def outlast(self, raw: Any) -> None:
+        """Wait until every transaction of others has ended that is under way now."""
+
     def keep_copy(self, version: int, *, consents: bool) -> str | None:
         """Keep a copy of the store as it is at this version of its schema; returns where it is.
 

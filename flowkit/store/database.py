@@ -80,6 +80,12 @@ class Database:
         """Whether this thread has a transaction of the program open that calls would join."""
         return self._program is not None and self._program.open_transaction() is not None
 
+    def outlast(self) -> None:
+        """Wait until every transaction has ended that may not have seen what is committed now."""
+        if not self.dialect.one_writer:
+            with self._translated(), self._connection(writes=False) as lent:
+                self._connector.outlast(lent.raw)
+
     @contextmanager
     def outside(self) -> Iterator[Session]:
         """Open a session that sees what is committed, whatever transaction of the program this thread has open."""

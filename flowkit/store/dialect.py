@@ -229,6 +229,11 @@ class PostgresDialect:
         mine = peewee.fn.hashtextextended(peewee.SQL("e"), zlib.crc32(self.schema.encode()))
         return peewee.Select([self._elements(name)], [peewee.fn.pg_advisory_xact_lock(mine)])
 
+    @property
+    def under_way(self) -> int:
+        """The lock that every transaction which may lease holds, together with all others."""
+        return zlib.crc32(f"leasing {self.schema}".encode())
+
     def find_table(self, name: str) -> str:
         """Return SQL that gives a row if the store has this table."""
         return f"SELECT 1 WHERE to_regclass({_quoted(f'{self.schema}.{name}')}) IS NOT NULL"

@@ -18,6 +18,9 @@ OLDEST = 12
 LOCK_SECONDS = 10
 """How long a statement waits for a row; only a transaction of the program's own, left open, holds one that long."""
 
+OUTLAST_SECONDS = 2
+"""How long a command waits for transactions of others that may not have seen it; meanwhile none begins."""
+
 ABANDONED_SECONDS = 30
 """After so long without a statement the server ends a transaction, so a host that is cut off holds up nobody."""
 
@@ -31,7 +34,8 @@ TIME_SECONDS = 10.0
 """How old the server's time may be for a read; a transaction is told it when it begins."""
 
 # A connection whose other end is gone is given up after about 15 seconds instead of two hours.
-KEEPALIVE = {
+DEFAULTS = {
+    "application_name": "flowkit",
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -63,7 +67,7 @@ class PostgresConnector:
         self.pool_size: int | None = pool_size
         self.place = place
         self.clock: FollowingClock | None = None
-        self._arguments = {"application_name": "flowkit", **KEEPALIVE, **arguments}
+        self._arguments = {**DEFAULTS, **arguments}
 
     def keep_copy(self, version: int, *, consents: bool) -> str | None:
         """Refuse to go on without a backup, which only the server's own tools can make."""
@@ -114,10 +118,11 @@ class PostgresConnector:
 
     def begin(self, raw: Connection) -> None:
         """Open a transaction; the server's time comes with it, so one round trip does for both."""
+        opened = f"{self.dialect.begin}; {_LIMITS}; SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})"
         if self.clock is None:
-            raw.begin(f"{self.dialect.begin}; {_LIMITS}")
+            raw.begin(opened)
         else:
-            self.clock.ask(lambda: int(raw.begin(f"{self.dialect.begin}; {_LIMITS}; {TIME}").fetchone()[0]))
+            self.clock.ask(lambda: int(raw.begin(f"{opened}; {TIME}").fetchone()[0]))
 
     def read(self, raw: Connection) -> None:
         """Make ready for reads: see to it that the server's time is known well enough."""
@@ -146,6 +151,16 @@ class PostgresConnector:
     def rollback(self, raw: Connection) -> None:
         """Roll back."""
         raw.end("ROLLBACK")
+
+    def outlast(self, raw: Connection) -> None:
+        """Wait until every transaction has ended that is under way now, but not for one that hangs."""
+        raw.begin(f"BEGIN; SET LOCAL lock_timeout = {OUTLAST_SECONDS * 1000}")
+        try:
+            raw.execute(f"SELECT pg_advisory_xact_lock({self.dialect.under_way})")
+        except self._psycopg.errors.LockNotAvailable:
+            pass
+        finally:
+            raw.end("ROLLBACK")
 
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what an error of psycopg means."""

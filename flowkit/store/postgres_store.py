@@ -13,7 +13,7 @@ from flowkit.model.names import name_problem
 from flowkit.store.engine import Engine
 from flowkit.store.listening import Listener
 from flowkit.store.migrate import version_at
-from flowkit.store.postgres import KEEPALIVE, PostgresConnector, channel_of
+from flowkit.store.postgres import DEFAULTS, PostgresConnector, channel_of
 from flowkit.store.postgres_connection import driver
 from flowkit.store.program import PeeweeProgram
 from flowkit.store.watching import Watcher
@@ -108,7 +108,7 @@ class PostgresStore:
             with engine.write() as tx:
                 tx.notify(notice)
 
-        return Listener({**KEEPALIVE, **arguments}, channel_of(self.schema), send)
+        return Listener({**DEFAULTS, **arguments}, channel_of(self.schema), send)
 
     @property
     def _place(self) -> str:

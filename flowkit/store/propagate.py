@@ -93,7 +93,8 @@ class Propagation:
         level = _Round()
         members: dict[int, list[int]] = {}
         culprits: dict[int, int] = {}
-        for target, waiter, role in tx.rows(self._edges, targets=json.dumps(list(ended))):
+        # In the order of declaration, so that of several culprits the first is named, however the rows were found.
+        for target, waiter, role in sorted(tx.rows(self._edges, targets=json.dumps(list(ended)))):
             succeeded = ended[target]
             if role == MEMBER:
                 count = members.setdefault(waiter, [0, 0])

@@ -116,6 +116,9 @@ class Queues:
     def pause(self, tx: Session, name: str, *, paused: bool) -> None:
         """Pause a queue or let it go on."""
         tx.run(self._pause, name=name, paused=int(paused))
+        if paused:
+            # Who looked at the queue before may still start steps of it until it commits; not once this has returned.
+            tx.after_commit(self.db.outlast)
         tx.notify(WORK)
 
     def configure(self, tx: Session, name: str, config: QueueConfig, *, by: str, now: Micros) -> QueueConfig | None:

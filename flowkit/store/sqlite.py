@@ -160,6 +160,9 @@ class SQLiteConnector:
         """Roll back."""
         raw.execute("ROLLBACK")
 
+    def outlast(self, raw: Any) -> None:
+        """Wait for nobody: who has written was alone."""
+
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what an error of ``sqlite3`` means."""
         return translate(error, self.path)

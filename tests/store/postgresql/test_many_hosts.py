@@ -207,3 +207,28 @@ def test_a_program_that_leaves_its_transaction_open_holds_up_nobody_elses_start(
             rt.start_run(single, "first")
             assert at_once(lambda: other.run(single, "second").result()) == ["second"]
         assert len(rt.runs(status="pending").items) == 1
+
+
+def test_once_a_queue_is_paused_no_step_of_it_starts_though_a_worker_had_looked_before(hosts: list[Host]) -> None:
+    hosts[0].start(step("s", "a"))
+    looked, paused = threading.Event(), threading.Event()
+
+    def lease() -> list[str]:
+        with hosts[0].engine.write() as tx:
+            seen = hosts[0].engine.lanes.glance(tx, KINDS)
+            looked.set()
+            paused.wait(0.2)  # it is not, for who pauses waits for this transaction
+            done.append("leased" if [queue for queue in seen.queues.values() if not queue.paused] else "refused")
+        return done
+
+    def pause() -> None:
+        looked.wait()
+        with hosts[1].engine.write() as tx:
+            hosts[1].engine.queues.pause(tx, "default", paused=True)
+        paused.set()
+        done.append("paused")
+
+    done: list[str] = []
+    at_once(lease, pause)
+    assert done == ["leased", "paused"]
+    assert hosts[2].lease(kinds=["a"]) == []
