@@ -119,7 +119,7 @@ class Propagation:
         telling = [g for g, (left, failed) in changed.items() if left == 0 or failed == members[g][1] > 0]
         if not telling:
             return
-        for gate, waiter, role in tx.rows(self._edges, targets=json.dumps(telling)):
+        for gate, waiter, role in sorted(tx.rows(self._edges, targets=json.dumps(telling))):
             left, failed = changed[gate]
             if role == REQUIRED and failed:
                 if gate in culprits:
