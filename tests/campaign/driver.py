@@ -22,6 +22,7 @@ from tests.campaign.zygote import Zygote
 
 WORKERS = 5
 CLIENTS = 1
+IMPORTED = (app.__name__, "flowkit.store.postgres_store", "psycopg")
 PATIENCE = 120.0
 """Seconds without any attempt after which a campaign is given up, on a machine however slow."""
 
@@ -78,7 +79,7 @@ class Campaign:
         """Make every kill, let the work end, stop the processes, and assert that nothing was lost or done twice."""
         began = time.monotonic()
         errors = self.at / "errors"
-        with app.open_runtime(self.store, self.at, "driver") as rt, Zygote(errors, app.__name__) as zygote:
+        with app.open_runtime(self.store, self.at, "driver") as rt, Zygote(errors, *IMPORTED) as zygote:
             with rt._parts.engine.write() as tx:
                 install_guard(tx)
             for _ in range(WORKERS):
