@@ -38,7 +38,8 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 COMMAND = re.compile(r"^\$ (.+(?:\n> .+)*)\n?", re.MULTILINE)
 TYPED_BY_OTHER_TESTS = ("make ", "pip ", ".venv/bin/python -m benchmarks")
 """What the reader's machine is set up with, and what takes minutes."""
-ALIKE = doctest.ELLIPSIS | doctest.REPORT_NDIFF
+ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.REPORT_NDIFF
+"""A column of durations is as wide as the longest one, which no page can know."""
 
 
 @pytest.fixture
