@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Param
-from flowkit.cli.place import LAST, Place
+from flowkit.cli.place import LAST, Place, find_run
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -66,6 +66,21 @@ class RunId(Param):
         """Return the ids that begin like this."""
         found = _complete(ctx, lambda runtime: runtime.run_ids(incomplete, limit=50))
         return [CompletionItem(one) for one in ([LAST] if LAST.startswith(incomplete) else []) + found]
+
+
+class StepId(Param):
+    """A step of the run that stands before it; the shell completes it from the store."""
+
+    name = "step"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the ids of the run's first steps that begin like this."""
+
+        def read(runtime: Any) -> list[str]:
+            steps = runtime.steps(find_run(runtime, ctx.params["run_id"]), limit=1000)
+            return [step.id for step in steps if step.id.startswith(incomplete)][:50]
+
+        return [CompletionItem(one) for one in _complete(ctx, read)]
 
 
 class PackageName(Param):

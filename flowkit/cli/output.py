@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import attrs
 import click
 
-from flowkit.cli.plain import Column, field_lines, no_paint, table_lines, wrapped
+from flowkit.cli.plain import Column, field_lines, fits, no_paint, table_lines, wrapped
 
 COLORS = {
     "succeeded": "green",
@@ -110,6 +110,12 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print rows under headings; where there is no room for that, each row's cells below one another."""
+        if self.is_live and fits(columns, rows, self.width):
+            from flowkit.cli.rich_tables import print_table
+
+            colors = COLORS if self.has_color else {}
+            print_table(columns, rows, stream=self.stream, width=self.width, colors=colors)
+            return
         for line in table_lines(columns, rows, self.width, self.paint):
             self._print(line)
 

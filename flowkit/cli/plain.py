@@ -46,6 +46,11 @@ def table_lines(
     return [heading, *(_row(columns, widths, row, paint) for row in cells)]
 
 
+def fits(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Say whether rows fit side by side."""
+    return _widths(columns, [[_one_line(cell) for cell in row] for row in rows], width) is not None
+
+
 def field_lines(fields: Mapping[str, str], width: int, paint: Paint = no_paint) -> list[str]:
     """Return a line for each field, more where its text is too long."""
     names = max(map(len, fields), default=0)

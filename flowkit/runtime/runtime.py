@@ -250,7 +250,11 @@ class Runtime(Reads, Operators):
             yield self
 
     def shutdown(self, grace: float = GRACE) -> None:
-        """Tell the running workers to stop: what is in flight has *grace* seconds to end, then it is given back."""
+        """Tell the workers to stop: what is in flight has *grace* seconds to end, then it is given back.
+
+        Where none run it means those that are about to begin. It may be called again, with a shorter grace, and in a
+        signal handler.
+        """
         if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 86_400:
             raise ConfigError(f"shutdown: grace: expected seconds from 0 to 86400, got {grace!r}")
         self._lifecycle.shutdown(float(grace))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from flowkit import Runtime
-from tests.cli.conftest import Play, Shell
+from tests.cli.conftest import ROOT, Play, Shell
 
 Printed = Callable[[str, str], None]
 ORDER = {"id": "A-17", "items": ["tea", "cups"]}
@@ -88,6 +88,36 @@ def test_the_shell_completes_ids_of_runs(shell: Shell, play: Play) -> None:
     play("other", ORDER, passes=0)
     ended = shell(_FLOWKIT_COMPLETE="bash_complete", COMP_WORDS="flowkit show or", COMP_CWORD="2")
     assert ended.out == "plain,order-1\n"
+
+
+@pytest.mark.parametrize("command", ["show", "explain", "result", "retry", "artifact list"])
+def test_the_shell_completes_ids_of_steps(shell: Shell, play: Play, command: str) -> None:
+    play("order-1", ORDER, passes=0)
+    words = f"flowkit {command} order-1 p"
+    ended = shell(_FLOWKIT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    assert ended.out == "plain,pack[0]\nplain,pack[1]\n"
+
+
+def test_on_a_terminal_a_table_has_bold_headings_and_coloured_statuses(shell: Shell, play: Play) -> None:
+    play("order-2", {"id": "broke", "items": ["tea"]})
+    ended = shell.in_terminal("show", "order-2")
+    assert ended.code == 0
+    assert "\x1b[1mSTEP   " in ended.out
+    assert "\x1b[31mfailed\x1b[0m" in ended.out
+    plain = shell.in_terminal("show", "order-2", NO_COLOR="1")
+    assert "\x1b[3" not in plain.out
+    assert "charge " in plain.out
+
+
+def test_without_rich_a_terminal_gets_the_plain_table_and_a_run_is_told_in_lines(shell: Shell, play: Play) -> None:
+    play("order-2", {"id": "broke", "items": ["tea"]})
+    shell.write("hidden/sitecustomize.py", "import sys\nsys.modules['rich'] = None\n")
+    without = {"PYTHONPATH": f"{shell.directory / 'hidden'}:{ROOT}"}
+    shown = shell.in_terminal("show", "order-2", **without)
+    assert (shown.code, "\x1b[1m" in shown.out, "\x1b[31mfailed" in shown.out) == (0, False, True)
+    watched = shell.in_terminal("watch", "order-2", **without)
+    assert (watched.code, "\x1b[1A" in watched.out) == (1, False)
+    assert "failed     charge  no_money" in watched.out
 
 
 def test_the_output_of_a_run_is_printed_as_json(shell: Shell, play: Play) -> None:

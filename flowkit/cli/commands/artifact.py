@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowkit.cli.failing import NOT_FOUND, CommandFailed
-from flowkit.cli.options import run_argument, with_output, with_store
+from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place, find_run
 from flowkit.cli.plain import Column
@@ -30,7 +30,7 @@ def artifact() -> None:
 
 @artifact.command("list")
 @run_argument
-@click.argument("step_id", metavar="[STEP]", required=False)
+@click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
 @with_store
 @with_output
 def list_(place: Place, out: Output, run_id: str, step_id: str | None) -> None:

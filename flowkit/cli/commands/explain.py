@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowkit.cli.options import run_argument, with_output, with_store
+from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place, find_run
 from flowkit.cli.words import when
@@ -12,7 +12,7 @@ from flowkit.cli.words import when
 
 @click.command()
 @run_argument
-@click.argument("step_id", metavar="STEP")
+@click.argument("step_id", metavar="STEP", type=StepId())
 @with_store
 @with_output
 def explain(place: Place, out: Output, run_id: str, step_id: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowkit.cli.failing import FAILED, NOT_FOUND, TIMED_OUT, CommandFailed
-from flowkit.cli.options import run_argument, with_output, with_reveal, with_store
+from flowkit.cli.options import StepId, run_argument, with_output, with_reveal, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration
 from flowkit.cli.place import Place, curtain_of, find_run, get_run
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument
-@click.argument("step_id", metavar="[STEP]", required=False)
+@click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
 @click.option("--wait", is_flag=True, help="Wait until the run has ended.")
 @click.option("--timeout", type=Duration(), help="Wait for this long at most: seconds, or like 15m or 2h.")
 @with_reveal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flowkit.cli.failing import USAGE, CommandFailed
-from flowkit.cli.options import run_argument, with_output, with_store
+from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place, curtain_of, find_run
 from flowkit.cli.words import count
@@ -13,7 +13,7 @@ from flowkit.cli.words import count
 
 @click.command()
 @run_argument
-@click.argument("step_id", metavar="[STEP]", required=False)
+@click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
 @click.option("--force", is_flag=True, help="A running step too: its worker loses it.")
 @with_store
 @with_output

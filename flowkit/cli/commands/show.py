@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowkit.cli.options import run_argument, with_output, with_reveal, with_store
+from flowkit.cli.options import StepId, run_argument, with_output, with_reveal, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place, curtain_of, find_run, get_run
 from flowkit.cli.showing import attempts_table, run_fields, show_error, show_errors, step_fields, steps_table
@@ -12,7 +12,7 @@ from flowkit.cli.showing import attempts_table, run_fields, show_error, show_err
 
 @click.command()
 @run_argument
-@click.argument("step_id", metavar="[STEP]", required=False)
+@click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
 @click.option("--status", metavar="STATUS", multiple=True, help="Only steps in this status; may be given again.")
 @click.option("--limit", metavar="N", type=int, default=200, show_default=True, help="How many steps at most.")
 @with_reveal
