@@ -15,6 +15,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in getattr(report, "user_properties", ()):
             if name == "simulation" and getattr(report, "when", "") == "call":
                 tally.merge(value)
-    if tally.seeds:
+    if tally.seeds or tally.points:
         terminalreporter.section("simulation")
         terminalreporter.line(str(tally))

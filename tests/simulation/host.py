@@ -329,6 +329,9 @@ class _Nowhere:
     def committed(self, host: Host) -> None:
         pass
 
+    def dies_at(self, boundary: str) -> bool:
+        return False
+
 
 Memory = list[tuple[Any, dict[str, Any]]]
 

@@ -23,6 +23,7 @@ class Tally:
     runs: int = 0
     steps: int = 0
     attempts: int = 0
+    points: int = 0
     faults: Counter[str] = attrs.field(factory=Counter)
 
     def add(self, world: World) -> None:
@@ -53,7 +54,7 @@ class Tally:
         return (
             f"{self.seeds:,} seeds, {self.runs:,} runs, {self.steps:,} steps, {self.attempts:,} attempts, "
             f"{self.commits:,} commits judged, {self.statements:,} statements, {self.checks:,} full checks of every "
-            f"invariant; faults: {told or 'none'}"
+            f"invariant; faults: {told or 'none'}; beside them {self.points:,} crash points tried one after the other"
         )
 
 

@@ -107,6 +107,7 @@ class Connection:
             raise sqlite3.OperationalError("database is locked")
         self._raw.execute(sql)
         self._open = True
+        self._boundary("begun")
         self._fails_in = 0
         for kind in ("statement", "full", "crash"):
             if world.faults.strikes(kind, 0.004):
@@ -123,6 +124,7 @@ class Connection:
         self._alive()
         host = self._host
         host.world.statements += 1
+        self._boundary("statement")
         if not self._open:
             host.world.moment(host)
             self._alive()
@@ -142,6 +144,13 @@ class Connection:
         self._host.crash("inside a transaction")
         raise Crashed
 
+    def _boundary(self, name: str) -> None:
+        if self._host.world.dies_at(name):
+            if self._open:
+                self._undo()
+            self._host.crash(f"at boundary {name}")
+            raise Crashed
+
     def _undo(self) -> None:
         self._raw.execute("ROLLBACK")
         self._open = False
@@ -153,6 +162,7 @@ class Connection:
             self._raw.execute("COMMIT")
             self._open = self._reads = False
             return
+        self._boundary("commit")
         if world.faults.strikes("crash", 0.003):
             self._undo()
             host.crash("before a commit")
@@ -163,6 +173,7 @@ class Connection:
         self._raw.execute("COMMIT")
         self._open = False
         world.committed(host)
+        self._boundary("committed")
         if world.faults.strikes("crash", 0.003):
             host.crash("after a commit")
             raise Crashed

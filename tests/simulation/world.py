@@ -47,6 +47,8 @@ class Actor:
 class World:
     """One simulation of one seed."""
 
+    chaos = CHAOS
+
     def __init__(self, stage: Stage, seed: int, cuts: Cuts = EVERYTHING, *, watchful: bool | None = None) -> None:
         self.seed = seed
         self.choices = Choices(seed, cuts)
@@ -64,8 +66,11 @@ class World:
         random.seed(seed)  # the jitter of back-offs is drawn from the module's own stream
         stage.reset(self)
         self.judge = Judge(self)
-        self.client = Client(self, stage.client)
+        self.client = self._client()
         self.workers = stage.workers[: self.choices.of("world").choice((1, 2, 2, 3))]
+
+    def _client(self) -> Client:
+        return Client(self, self.stage.client)
 
     def run(self) -> None:
         """Let the world go on until everything has ended.
@@ -74,7 +79,7 @@ class World:
             Violation: a promise was broken; ``failure`` says which.
         """
         self._prepare()
-        self._run_until(micros(CHAOS))
+        self._run_until(micros(self.chaos))
         self.faults.on = False
         self._calm_down()
         deadline = self.time + micros(PATIENCE)
@@ -230,6 +235,10 @@ class World:
         self.checks += 1
         for finding in self.stage.findings():
             self.fail(f"invariant {finding}")
+
+    def dies_at(self, boundary: str) -> bool:
+        """Whether a process dies exactly here; for worlds that try one moment after the other."""
+        return False
 
     def note(self, host: Host, text: str) -> None:
         """Add a line to the trace."""
