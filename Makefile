@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench prove docs clean
 
 demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
 	$(BIN)/python examples/code_index.py
@@ -17,10 +17,17 @@ lint: $(VENV)/.flowkit-dev
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy --strict flowkit
 
+SEEDS ?= 100000
+KILLS ?= 10000
+
 BENCHMARKS := fan_out chain shapes growth start latency processes presence
 
 bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the same database in the same run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+prove: $(VENV)/.flowkit-dev  ## hours: 100,000 simulated worlds, every planted bug, 10,000 kills; goes on where it was stopped
+	$(BIN)/python -m tests.simulation.prove --seeds $(SEEDS)
+	FLOWKIT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/campaign/test_kills.py
 
 docs: $(VENV)/.flowkit-docs  ## the documentation site in site/, every warning an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
