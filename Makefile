@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench prove docs clean
+.PHONY: demo test lint bench bench-postgres campaign prove docs clean
 
 demo: $(VENV)/.flowkit  ## index the standard library's code with a durable workflow and print what it found
 	$(BIN)/python examples/code_index.py
@@ -28,6 +28,15 @@ bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the s
 prove: $(VENV)/.flowkit-dev  ## hours: 100,000 simulated worlds, every planted bug, 10,000 kills; goes on where it was stopped
 	$(BIN)/python -m tests.simulation.prove --seeds $(SEEDS)
 	FLOWKIT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/campaign/test_kills.py
+	$(MAKE) campaign
+
+ON_POSTGRES := fan_out chain latency processes growth idle
+
+bench-postgres: $(VENV)/.flowkit-dev  ## the benchmarks on a PostgreSQL that pip brings, against raw loops on the same server
+	@for name in $(ON_POSTGRES); do $(BIN)/python -m benchmarks.on_postgres.$$name || exit 1; done
+
+campaign: $(VENV)/.flowkit-dev  ## 10,000 steps on three hosts while workers, connections, the server and a network fail
+	FLOWKIT_HOST_STEPS=10000 $(BIN)/python -m pytest -q tests/campaign/test_hosts.py
 
 docs: $(VENV)/.flowkit-docs  ## the documentation site in site/, every warning an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
