@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from flowkit.clock import Clock, Micros
+from flowkit.errors import StoreError
 from flowkit.model.worker import SILENCE, WorkerInfo
 from flowkit.runtime.presence import live_workers, own_presence
 from flowkit.store.engine import Engine
@@ -47,6 +49,6 @@ class Announcement:
         self._told = kinds, now
 
     def end(self) -> None:
-        """Say that the worker stopped."""
-        with self._engine.write() as tx:
+        """Say that the worker stopped; where the store cannot be written, others find that out by its silence."""
+        with suppress(StoreError), self._engine.write() as tx:
             self._engine.workers.leave(tx, self._id)

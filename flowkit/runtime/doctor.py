@@ -19,6 +19,8 @@ from flowkit.store.migrate import stored_version
 
 STUCK_SECONDS = 10
 """A lease that ran out longer ago than this, with nobody to take it back, is stuck: live workers do so in a second."""
+LOG_BYTES = 64 << 20
+"""A write-ahead log that no reader holds up stays at 16 MB."""
 SLOW_SECONDS = 86_400
 """A queue whose limit needs longer than this for what waits in it is worth a word."""
 
@@ -181,6 +183,14 @@ def _slow(seen: _Seen) -> Iterator[Complaint]:
             yield Complaint("advice", what, "raise its rate_limit, if that is not meant")
 
 
+def _held_log(seen: _Seen) -> Iterator[Complaint]:
+    size = seen.engine.health.log_bytes(seen.tx)
+    if size > LOG_BYTES:
+        what = f"the write-ahead log has {size >> 20} MiB: it cannot shrink while a reader keeps a transaction open"
+        remedy = "end what reads the file for so long (a shell, a backup, a report); then the log shrinks by itself"
+        yield Complaint("advice", what, remedy)
+
+
 _LOOKS: tuple[Callable[[_Seen], Iterator[Complaint]], ...] = (
     _damage,
     _unserved,
@@ -189,6 +199,7 @@ _LOOKS: tuple[Callable[[_Seen], Iterator[Complaint]], ...] = (
     _dead,
     _unused,
     _slow,
+    _held_log,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import attrs
@@ -94,6 +95,16 @@ class Health:
     def used_queues(self, tx: Session) -> set[str]:
         """Return the queues in which there ever was a step."""
         return {row[0] for row in tx.rows(self._used)}
+
+    def log_bytes(self, tx: Session) -> int:
+        """Return how large the write-ahead log beside a SQLite file is; 0 where there is none."""
+        if self.db.dialect.name != SQLiteDialect.name:
+            return 0
+        file = next((row[2] for row in tx.script("PRAGMA database_list") if row[1] == "main"), "")
+        try:
+            return os.stat(f"{file}-wal").st_size if file else 0
+        except OSError:
+            return 0
 
     def damage(self, tx: Session) -> list[str]:
         """Return what the database itself finds wrong with its file; reads all of it.

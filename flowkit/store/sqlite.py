@@ -27,7 +27,9 @@ LOOKED_THROUGH_BYTES = 64 << 20
 """Up to this size a file is looked through when it is opened after a crash: that takes a fraction of a second."""
 _WAL_TRIES = 100
 # A checkpoint makes the commit that it falls on slow; at four times the default, 16 MB, it falls on fewer.
-_PRAGMAS = ("foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 4000")
+# Once a reader that held it up has ended, a log that has grown beyond that is cut back to it.
+_PRAGMAS = ("foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 4000", "journal_size_limit = 16384000")
+MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ceph", "glusterfs", "lustre"})
 
 
@@ -46,12 +48,15 @@ class SQLiteConnector:
         self.dialect = SQLiteDialect()
         self.single = path == ":memory:"
         self.path = path
+        # A later change of the working directory must not lead to another file.
+        self._file = os.path.abspath(path)
+        self._identity: tuple[int, int] | None = None
         self._synchronous = "FULL" if durability == "disk" else "NORMAL"
 
     @property
     def wal(self) -> Path | None:
         """The write-ahead log, whose size and time change with every commit of any process."""
-        return None if self.single else Path(self.path + "-wal")
+        return None if self.single else Path(self._file + "-wal")
 
     def prepare(self) -> None:
         """Make the parent directory; refuse a file system on which SQLite's locks do not hold, and a damaged file.
@@ -62,7 +67,7 @@ class SQLiteConnector:
         """
         if self.single:
             return
-        parent = Path(self.path).absolute().parent
+        parent = Path(self._file).parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,7 +84,7 @@ class SQLiteConnector:
     def _was_left_open(self) -> bool:
         # Whoever closes a file last removes its log. One that is there tells of a crash, or of a process at work.
         try:
-            left, size = os.stat(f"{self.path}-wal").st_size, os.stat(self.path).st_size
+            left, size = os.stat(f"{self._file}-wal").st_size, os.stat(self._file).st_size
         except OSError:
             return False
         return left > 0 and size + left <= LOOKED_THROUGH_BYTES
@@ -117,8 +122,9 @@ class SQLiteConnector:
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection in autocommit mode with flowkit's pragmas."""
+        self._verify()
         connection = sqlite3.connect(
-            self.path if self.single else f"file:{quote(os.fspath(Path(self.path).absolute()))}",
+            self.path if self.single else f"file:{quote(self._file)}?mode={'rwc' if self._identity is None else 'rw'}",
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
@@ -127,6 +133,8 @@ class SQLiteConnector:
         )
         try:
             self._set_up(connection)
+            if self._identity is None and not self.single:
+                self._identity = _identity(self._file)
         except BaseException:
             connection.close()
             raise
@@ -144,10 +152,21 @@ class SQLiteConnector:
 
     def begin(self, raw: Any) -> None:
         """Open a transaction."""
+        self._verify()
         raw.execute(self.dialect.begin)
 
     def read(self, raw: Any) -> None:
-        """Make ready for reads: there is nothing to do."""
+        """Make ready for reads."""
+        self._verify()
+
+    def _verify(self) -> None:
+        # What is written to a file that was removed is lost with the last connection to it, however often it was
+        # acknowledged; and a new file in its place knows nothing of what this process has open.
+        if self._identity is not None and _identity(self._file) != self._identity:
+            raise StoreUnavailable(
+                f"the sqlite store {self.path!r} was removed, or replaced by another file, while it was open; put it "
+                "back, or restart this process to work on the file that is there now"
+            )
 
     def notify(self, raw: Any, notices: Sequence[str]) -> None:
         """Tell nobody: other processes see the log grow."""
@@ -166,6 +185,14 @@ class SQLiteConnector:
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what an error of ``sqlite3`` means."""
         return translate(error, self.path)
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def translate(error: BaseException, path: str) -> StoreError | None:
@@ -215,7 +242,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _file_system(directory: Path) -> str | None:
     try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     best, kind = "", None

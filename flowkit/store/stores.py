@@ -92,7 +92,7 @@ class SQLiteStore:
 
     def watcher(self) -> Watcher | None:
         """Return what looks at the write-ahead log, whose size or time changes with every commit."""
-        return None if self.path == ":memory:" else FileWatcher(Path(self.path + "-wal"))
+        return None if self.path == ":memory:" else FileWatcher(Path(os.path.abspath(self.path) + "-wal"))
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r}, durability={self.durability!r})"
