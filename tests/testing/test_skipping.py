@@ -8,12 +8,15 @@ import pytest
 
 from flowkit import (
     Event,
+    QueueConfig,
+    RateLimit,
     Retry,
     Retryable,
     RunBuilder,
     RunFailed,
     Runtime,
     StepContext,
+    StepGroup,
     StepHandle,
     executor,
     package,
@@ -66,6 +69,25 @@ def test_a_run_that_nothing_brings_forward_says_what_it_waits_for(flowkit_runtim
     flowkit_runtime.pause_queue("mail")
     with pytest.raises(Stuck, match="remind: queue 'mail' is paused"):
         flowkit_runtime.run("parcel")
+
+
+@pytest.mark.flowkit(modules=[__name__], queues={"mail": QueueConfig(rate_limit=RateLimit(0.5))})
+def test_the_pauses_of_a_rate_limit_are_skipped_too(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
+    @executor("month/send", queue="mail")
+    def send(number: int) -> int:
+        return number
+
+    @package("letters")
+    def letters(run: RunBuilder) -> StepGroup[int]:
+        return run.map("send", send, range(5))
+
+    flowkit_runtime.register_executor(send)
+    flowkit_runtime.register_package(letters)
+    begun = flowkit_clock.now()
+
+    assert flowkit_runtime.run("letters").result() == [0, 1, 2, 3, 4]
+
+    assert flowkit_clock.now() - begun == 8 * SECOND
 
 
 def test_while_workers_run_in_the_background_time_is_the_tests_own(
