@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowkit.clock import FollowingClock
+from flowkit.clock import FollowingClock, SystemClock
 from flowkit.errors import StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
 from flowkit.store.postgres_connection import TIME, Connection, PostgresSession, driver
@@ -26,6 +26,9 @@ ABANDONED_SECONDS = 30
 
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between attempts to connect; after the last one the store is said to be unavailable."""
+
+PATIENCE_SECONDS = 5.0
+"""After how long no attempt is made any more: where nobody answers at all, one takes long enough by itself."""
 
 PREPARED = 300
 """How many statements a connection keeps prepared: more than flowkit has."""
@@ -83,11 +86,13 @@ class PostgresConnector:
         return Connection(self._dial(), self.dialect.schema, self._dial)
 
     def _dial(self) -> Any:
+        host = SystemClock()
+        until = host.monotonic() + PATIENCE_SECONDS
         for pause in PAUSES:
             try:
                 return self.dial()
             except self._psycopg.OperationalError as error:
-                if is_final(error):
+                if is_final(error) or host.monotonic() > until:
                     raise
                 threading.Event().wait(pause)
         return self.dial()

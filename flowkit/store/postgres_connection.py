@@ -101,6 +101,7 @@ class Connection:
     def script(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """Run SQL that names tables without their schema and parameters by ``?``, and return its rows."""
         if not self.is_inside:
+            self.execute("SELECT 1")  # what finds out that the connection was lost, and replaces it
             with self._raw.transaction():
                 return self._script(sql, parameters)
         before = self.execute("SELECT current_setting('search_path')").fetchone()[0]
@@ -118,8 +119,9 @@ class Connection:
 
     @property
     def is_inside(self) -> bool:
-        """Whether a transaction is open."""
-        return bool(self._raw.info.transaction_status != self._psycopg.pq.TransactionStatus.IDLE)
+        """Whether a transaction is open, also one that the program opened."""
+        status = self._psycopg.pq.TransactionStatus
+        return bool(self._raw.info.transaction_status in (status.INTRANS, status.INERROR, status.ACTIVE))
 
     @property
     def closed(self) -> bool:

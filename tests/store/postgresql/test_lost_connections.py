@@ -62,6 +62,7 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced_unnoticed(
     end_sessions(place.url, place.name)
     with engine.read() as tx:
         assert engine.runs.find(tx, "nobody") is None
+    end_sessions(place.url, place.name)
     assert counted(engine) == 2
 
 

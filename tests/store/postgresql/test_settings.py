@@ -107,3 +107,12 @@ def test_what_a_commit_survives_is_read_when_the_store_is_opened(url: str, postg
     store = PostgresStore(url)
     store.open(SystemClock()).db.close()
     assert (store.durability, "durability='process'" in repr(store)) == ("process", True)
+
+
+def test_statements_are_prepared_where_no_pooler_lies_between(url: str) -> None:
+    engine = PostgresStore(url).open(SystemClock())
+    with engine.read() as tx:
+        for _ in range(2):
+            engine.runs.find(tx, "nobody")
+        assert tx.script("SELECT count(*) > 0 FROM pg_prepared_statements WHERE statement LIKE '%run%'") == [(True,)]
+    engine.db.close()
