@@ -74,7 +74,7 @@ class Live:
         bar = ProgressBar(total=max(1, run.steps.total), completed=ended, width=min(BAR, self._console.width // 3))
         since = duration(max(0, now() - run.created_at))
         more = len(news.running) - ROWS
-        line.add_row(bar, f"{ended}/{run.steps.total}", run.id, since, f"and {more} more run" if more > 0 else "")
+        line.add_row(bar, f"{ended}/{run.steps.total}", since, run.id, f"and {more} more run" if more > 0 else "")
         return line
 
 

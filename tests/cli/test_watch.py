@@ -113,7 +113,8 @@ def test_waiting_for_a_run_ends_with_4_when_its_time_is_over_and_hands_its_steps
 ) -> None:
     ended = slow("run", "slow", "--run-id", "one", "--timeout", "3s")
     assert (ended.code, ended.out) == (4, "")
-    assert "error: run 'one' is running after 3 s\n" in ended.err
+    # On a slow machine the three seconds may be over before the step has begun.
+    assert re.search(r"^error: run 'one' is (running|pending) after 3 s$", ended.err, re.MULTILINE)
     assert "hint: it goes on with the next worker" in ended.err
     assert (looking.step("one", "hold[0]").status, looking.step("one", "hold[0]").attempt) == ("ready", 0)
 
