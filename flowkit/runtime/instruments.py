@@ -201,9 +201,11 @@ class Elsewhere:
 
     def finish(self, attempt: Attempt, settled: Settlement) -> None:
         """The attempt ended."""
-        stack, tell = self._entered.pop(id(attempt))
-        with stack:
-            tell(settled.outcome, attempt.stop_reason)
+        entered = self._entered.pop(id(attempt), None)
+        if entered is not None:
+            stack, tell = entered
+            with stack:
+                tell(settled.outcome, attempt.stop_reason)
         self._run.finish(attempt, settled)
 
 

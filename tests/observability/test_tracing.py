@@ -22,6 +22,7 @@ from flowkit import Event, GraphError, RunBuilder, Runtime, package
 from flowkit.clock import SECOND
 from flowkit.otel import OpenTelemetry, add_trace_ids
 from flowkit.runtime.instruments import Instrument
+from flowkit.store.check import check
 from flowkit.testing import FakeClock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,6 +212,9 @@ def test_the_trace_is_a_fact_of_the_runs_history_and_not_mixed_with_its_metadata
     version, trace_id, span_id, _ = entry.fields["origin"]["traceparent"].split("-")
     assert (version, trace_id, span_id) == ("00", f"{trace_of(start):032x}", f"{id_of(start):016x}")
     assert opened.workflow(run.id).metadata == {"shelf": "A"}  # type: ignore[union-attr]
+    opened.drain()
+    with opened._parts.engine.read() as tx:
+        assert check(tx) == []
 
 
 def test_each_of_many_runs_has_a_trace_of_its_own(opened: Runtime, tracing: Tracing) -> None:
