@@ -126,6 +126,7 @@ class Proxy:
 
     def _serve(self, near: socket.socket) -> None:
         self._open.wait()
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with near, socket.socket(socket.AF_UNIX) as far:
             try:
                 far.connect(self._target)
