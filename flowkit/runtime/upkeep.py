@@ -1,4 +1,4 @@
-"""Looks after a store as an operator does: checks it and mends what can be counted again, while workers go on."""
+"""Looks after a store as an operator does: checks it and mends what follows from what is whole, while workers go on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_store(runtime: Reads, *, mend: bool = False) -> StoreCheck:
     Each run is looked at in a short transaction of its own or with some others, so workers may go on meanwhile.
 
     Args:
-        mend: count again what is only a count, and promote what was forgotten, before the invariants are asked.
+        mend: make up for what was forgotten, and count again what is only a count, before the invariants are asked.
 
     Raises:
         StoreError: the store cannot be read or written.

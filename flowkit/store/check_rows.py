@@ -127,14 +127,17 @@ _OUTSIDE = f"""SELECT x.kind, x.key, x.run FROM (
 _ORPHAN = f"""{_STEP} LEFT JOIN steps p ON p.key = s.parent
 WHERE s.parent IS NOT NULL AND (p.key IS NULL OR p.status <> 'succeeded' OR p.run <> s.run)"""
 
-_WRONG_STATUS = f"""{COUNTED}SELECT id, status, n_open, n_failed, n_by_run FROM run WHERE status <> CASE
+STATUS_OF_RUN = """CASE
   WHEN n_open > 0 AND cancel_requested_at IS NOT NULL THEN 'canceling'
   WHEN n_open > 0 AND started_at IS NULL AND generation = 0 THEN 'pending'
   WHEN n_open > 0 THEN 'running'
   WHEN cancel_requested_at IS NOT NULL THEN 'canceled'
   WHEN n_failed > 0 THEN 'failed'
   WHEN n_by_run > 0 THEN 'canceled'
-  ELSE 'succeeded' END
+  ELSE 'succeeded' END"""
+"""The status that follows from a run's steps."""
+
+_WRONG_STATUS = f"""{COUNTED}SELECT id, status, n_open, n_failed, n_by_run FROM run WHERE status <> {STATUS_OF_RUN}
 OR (status = 'canceling' AND n_open <> n_running)"""
 
 _COUNTER_DRIFT = f"""{COUNTED}SELECT id, open_steps, n_open, failed_steps, n_failed, canceled_by_run, n_by_run, steps,

@@ -31,7 +31,7 @@ NO_MODULES = "name them: -m MODULE, FLOWKIT_MODULES, or modules in [tool.flowkit
     help="Without a URL: check the store itself. With one: which store; both may be given.",
 )
 @click.option("-m", "--module", "modules", metavar="MODULE", multiple=True, help="A module to check; may be repeated.")
-@click.option("--repair", is_flag=True, help="With --store: count again what is only a count, if it is wrong.")
+@click.option("--repair", is_flag=True, help="With --store: mend what follows from what is whole, such as counts.")
 @with_output
 def check(out: Output, stores: tuple[str, ...], modules: tuple[str, ...], repair: bool) -> int:
     """Find what this code, or the store, is not fit for.
@@ -128,7 +128,7 @@ def _tell_store(found: StoreCheck, out: Output) -> None:
     if found.is_sound:
         out.line("the store is sound")
     elif not found.damage:
-        out.text("hint: flowkit check --store --repair mends what is only a count; a backup has the rest")
+        out.text("hint: flowkit check --store --repair mends what follows from what is whole; a backup has the rest")
     if found.mended_before and not found.mended:
         out.note(f"{count(found.mended_before, 'row')} of it had to be mended before")
 
