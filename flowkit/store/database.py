@@ -227,6 +227,7 @@ class Database:
         with self._pool:
             self._closed = True
             idle, self._idle = self._idle, []
+            self._pool.notify_all()
         for raw in idle:
             raw.close()
 

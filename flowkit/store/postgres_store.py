@@ -21,7 +21,7 @@ from flowkit.store.watching import Watcher
 SCHEMA = "flowkit"
 POOL_SIZE = 10
 MAX_SCHEMA = 48
-"""How many characters a schema's name may have, so that the channel of its notices fits into a name too."""
+"""How many bytes a schema's name may have, so that the channel of its notices fits into a name too."""
 
 
 class PostgresStore:
@@ -64,8 +64,8 @@ class PostgresStore:
             except psycopg.ProgrammingError as error:
                 raise ConfigError(f"PostgresStore: dsn: {error}".strip()) from error
         problem = name_problem(schema) if isinstance(schema, str) else "it is no text"
-        if problem or len(schema) > MAX_SCHEMA or schema.startswith("pg_"):
-            why = problem or f"at most {MAX_SCHEMA} characters, and none that begins with pg_"
+        if problem or len(schema.encode()) > MAX_SCHEMA or schema.startswith("pg_"):
+            why = problem or f"at most {MAX_SCHEMA} bytes, and none that begins with pg_"
             raise ConfigError(f"PostgresStore: schema: {why}, got {schema!r}")
         if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < 1:
             raise ConfigError(f"PostgresStore: pool_size: expected an int from 1, got {pool_size!r}")
@@ -131,4 +131,7 @@ def _arguments_of(database: Any, dsn: Any) -> Mapping[str, Any]:
     psycopg = driver()
     name, given = str(database.database or ""), dict(database.connect_params)
     is_dsn = "=" in name or name.startswith(("postgresql://", "postgres://"))
-    return {**(psycopg.conninfo.conninfo_to_dict(name) if is_dsn else {"dbname": name}), **given}
+    # What the program tells psycopg beyond where the database is, such as how to make rows, is for its own connections.
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    where = psycopg.conninfo.conninfo_to_dict(name) if is_dsn else {"dbname": name}
+    return {**where, **{key: value for key, value in given.items() if key in known}}

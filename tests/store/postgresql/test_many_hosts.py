@@ -158,7 +158,7 @@ def test_all_of_it_at_once_neither_locks_up_nor_breaks_an_invariant(hosts: list[
 
 
 def test_the_last_two_members_of_a_group_settled_at_once_promote_what_waits_for_them(hosts: list[Host]) -> None:
-    """Each sees the other one unfinished; without the lock on the run neither would promote."""
+    """Neither has seen the other one's end when it begins, so the second has to count on from what the first left."""
     for number in range(10):
         run = f"group-{number}"
         hosts[0].start(plan(step("x", "a"), step("y", "a"), step("end", "b"), after={"end": ["x", "y"]}), run_id=run)

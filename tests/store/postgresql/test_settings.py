@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee
 import pytest
+from psycopg.rows import dict_row
 
 from flowkit import (
     ConfigError,
@@ -66,7 +67,8 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         ({"dsn": " "}, "dsn: expected one like"),
         ({"dsn": "postgresql://host:port/x y"}, "dsn"),
         ({"dsn": "postgresql:///app", "schema": "pg_mine"}, "schema"),
-        ({"dsn": "postgresql:///app", "schema": "x" * 49}, "schema: at most 48"),
+        ({"dsn": "postgresql:///app", "schema": "x" * 49}, "schema: at most 48 bytes"),
+        ({"dsn": "postgresql:///app", "schema": "ä" * 25}, "schema: at most 48 bytes"),
         ({"dsn": "postgresql:///app", "schema": ""}, "schema"),
         ({"dsn": "postgresql:///app", "pool_size": 0}, "pool_size: expected an int from 1, got 0"),
         ({"dsn": "postgresql:///app", "database": peewee.PostgresqlDatabase("app")}, "dsn: expected none"),
@@ -116,3 +118,12 @@ def test_statements_are_prepared_where_no_pooler_lies_between(url: str) -> None:
             engine.runs.find(tx, "nobody")
         assert tx.script("SELECT count(*) > 0 FROM pg_prepared_statements WHERE statement LIKE '%run%'") == [(True,)]
     engine.db.close()
+
+
+def test_what_a_program_tells_its_own_connections_is_not_told_to_those_of_workers(url: str) -> None:
+    program = peewee.PostgresqlDatabase(url, prefer_psycopg3=True, row_factory=dict_row, connect_timeout=7)
+    with Runtime(PostgresStore(database=program), modules=[__name__]) as rt:
+        with program.connection_context(), program.atomic():
+            run = rt.start_run("settings", "hello")
+        rt.drain()
+        assert run.result() == "hello"
