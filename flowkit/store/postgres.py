@@ -46,10 +46,9 @@ DEFAULTS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15000,
 }
-# Said in each transaction, not once for the session: behind a pooler the session is not ours.
 _LIMITS = (
-    f"SET LOCAL idle_in_transaction_session_timeout = {ABANDONED_SECONDS * 1000}; "
-    f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}"
+    f"SET {{}} idle_in_transaction_session_timeout = {ABANDONED_SECONDS * 1000}; "
+    f"SET {{}} lock_timeout = {LOCK_SECONDS * 1000}"
 )
 
 
@@ -114,8 +113,7 @@ class PostgresConnector:
         # to another server process. So statements may be prepared; to plan one takes longer than to run it.
         raw.prepare_threshold, raw.prepared_max = 1, PREPARED
         # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows.
-        raw.execute("SET enable_seqscan = off")
-        raw.execute("SET jit = off")
+        raw.execute(f"SET enable_seqscan = off; SET jit = off; {_LIMITS.format('SESSION', 'SESSION')}")
 
     def join(self, raw: Any) -> Connection:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
@@ -123,7 +121,9 @@ class PostgresConnector:
 
     def begin(self, raw: Connection) -> None:
         """Open a transaction; the server's time comes with it, so one round trip does for both."""
-        opened = f"{self.dialect.begin}; {_LIMITS}; SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})"
+        # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
+        limits = "" if raw.is_settled else f"{_LIMITS.format('LOCAL', 'LOCAL')}; "
+        opened = f"{self.dialect.begin}; {limits}SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})"
         if self.clock is None:
             raw.begin(opened)
         else:

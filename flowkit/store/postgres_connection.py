@@ -124,6 +124,11 @@ class Connection:
         return bool(self._raw.info.transaction_status in (status.INTRANS, status.INERROR, status.ACTIVE))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the session is ours alone, so that statements may be prepared and settings made for it."""
+        return self._raw.prepare_threshold is not None
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more can be said on it."""
         return bool(self._raw.closed)

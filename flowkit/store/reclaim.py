@@ -64,7 +64,8 @@ class Reclaim:
         query = s.select(*columns, s.allow_failure, p.retry, r.status, lane.queue, lane.kind)
         joined = query.join(p, on=(p.step == s.key)).switch(s).join(r, on=(r.key == s.run))
         joined = joined.switch(s).join(lane, on=(lane.id == s.lane))
-        return joined.where((s.status == "running") & (s.expires_at <= param("now"))).order_by(s.expires_at).limit(BATCH)
+        expired = joined.where((s.status == "running") & (s.expires_at <= param("now")))
+        return expired.order_by(s.expires_at).limit(BATCH)
 
     def _take_back(self, move: Move, change: dict[Any, Any]) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("seen", "key", "epoch", "at")
