@@ -117,6 +117,13 @@ class OpenTelemetry(Instrument):
 
             yield tell
 
+    def carried(self, step: LeasedStep) -> Origin:
+        """Return the context of an attempt's span."""
+        span, carrier = self._attempts.get((step.run_id, step.id, step.attempt)), dict[str, str]()
+        if span is not None:
+            _PROPAGATOR.inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(span), Context()))
+        return carrier
+
     def __call__(self, event: Event) -> None:
         """Span a whole run when it has ended."""
         tracer = self._tracer() if event.name == "run_finished" else None

@@ -39,7 +39,7 @@ FACADES = (  # take every option of a call by its own name, since that is how us
 )
 # pytest loads the plugin wherever flowkit is installed, so what its fixtures need is imported when they are used.
 LATE_IMPORTERS = ("flowkit/cli/", "flowkit/testing/plugin.py")
-EXTRAS = {"orjson", "psycopg", "loky"}  # may be imported inside the function that first uses them
+EXTRAS = {"orjson", "psycopg", "loky", "opentelemetry"}  # may be imported inside the function that first uses them
 SQL_PLACES = ("flowkit/store/", "flowkit/projections.py", "flowkit/projection_files.py")
 
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}

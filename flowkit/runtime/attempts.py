@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import attrs
@@ -25,6 +25,7 @@ class Attempt:
         deliver: takes the attempt's settlement; called at most once.
         stop_reason: why it should stop, once it should.
         progress: the last that the executor reported.
+        trace: the trace context that goes with it to another process.
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
         is_handed_over: the thread that ran it sees to it that its outcome is settled, and nobody need be woken.
     """
@@ -32,6 +33,7 @@ class Attempt:
     leased: LeasedStep
     executable: Executable
     deliver: Callable[[Attempt, Settlement], None] = attrs.field(repr=False)
+    trace: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     trusted_until: float = 0.0
     deadline: float | None = None
     stop_reason: StopReason | None = None

@@ -69,6 +69,10 @@ class Instrument:
         """
         raise NotImplementedError
 
+    def carried(self, step: LeasedStep) -> Origin:
+        """Return the trace context that goes with an attempt to another process."""
+        raise NotImplementedError
+
     def log_fields(self, event: Event | None) -> Mapping[str, str]:
         """Return what to add to the log line of an event; without one, to the lines of the executor that runs here."""
         raise NotImplementedError
@@ -82,6 +86,7 @@ class Instruments:
         self._around_start = self._overriding("around_start")
         self._around_attempt = self._overriding("around_attempt")
         self._log_fields = self._overriding("log_fields")
+        self._carried = self._overriding("carried")
         self._failed = failed
 
     @property
@@ -147,6 +152,13 @@ class Instruments:
 
             yield tell
 
+    def carried(self, step: LeasedStep) -> dict[str, str]:
+        """Return what goes with an attempt to another process."""
+        carried: dict[str, str] = {}
+        for one in self._carried:
+            carried.update(self._safely(one.carried, {}, step))
+        return carried
+
     def log_fields(self, event: Event | None = None) -> dict[str, str]:
         """Return what the instruments add to a log line."""
         fields: dict[str, str] = {}
@@ -194,6 +206,7 @@ class Elsewhere:
         self._entered[id(attempt)] = stack, stack.enter_context(
             self._instruments.around_attempt(attempt.leased, here=False)
         )
+        attempt.trace = self._instruments.carried(attempt.leased)
 
     def begin(self, attempt: Attempt) -> None:
         """The attempt's executor is called now."""

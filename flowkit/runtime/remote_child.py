@@ -8,9 +8,10 @@ import inspect
 import operator
 import random
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import attrs
@@ -125,13 +126,29 @@ def _decided(task: Task, error: Exception) -> Outcome:
 def _run(task: Task, line: Line) -> Report:
     found = _executable(find_definition(task.module, task.qualname, task.leased.kind))
     attempt = _Attempt(task.leased, found, _nobody, tell=line.tell)
-    with closing(_Stores(task.artifacts, task.projections)) as stores:
+    with closing(_Stores(task.artifacts, task.projections)) as stores, _within(task.trace):
         services = _services(line, found.definition, stores, line.begin())
         if found.definition.is_async:
             outcome = asyncio.run(run_attempt_async(attempt, services))
         else:
             outcome = run_attempt(attempt, services)
     return Report(outcome, attempt.progress)
+
+
+@contextmanager
+def _within(trace: Mapping[str, str]) -> Iterator[None]:
+    """Go on with an attempt's trace here, so that what its executor traces lies within the attempt's span."""
+    if not trace or find_spec("opentelemetry") is None:
+        yield
+        return
+    from opentelemetry import context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    token = context.attach(TraceContextTextMapPropagator().extract(trace))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def _services(line: Line, own: ExecutorDef, stores: _Stores, began_at: Micros) -> Services:

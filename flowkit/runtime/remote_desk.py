@@ -37,7 +37,7 @@ class Desk:
             _place(self._services.projections, "projection store"),
         )
         name = (definition.module, definition.qualname)
-        return pack(Task(*name, attempt.leased, self._services.now(), *stores, kinds))
+        return pack(Task(*name, attempt.leased, self._services.now(), *stores, kinds, dict(attempt.trace)))
 
     def hear(self, attempt: Attempt, body: bytes, begin: Callable[[Attempt], None]) -> bytes | None:
         """Take what an attempt sends, or answer what it asks."""

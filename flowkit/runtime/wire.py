@@ -67,6 +67,7 @@ class Task:
         now: the engine's time when the task was made.
         artifacts, projections: where the Runtime's stores are.
         kinds: what may be emitted, where the task cannot ask while it runs.
+        trace: the trace context of the attempt, where it is traced.
     """
 
     module: str
@@ -76,6 +77,7 @@ class Task:
     artifacts: Place
     projections: Place
     kinds: tuple[KnownKind, ...] = ()
+    trace: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ async def read(step: StepContext, *, pages: int) -> str:
 
 @executor("book/bind", pool="process")
 def bind(step: StepContext, *, text: str) -> str:
-    return f"bound: {text}"
+    return f"bound: {text}, in trace {trace.get_current_span().get_span_context().trace_id:032x}"
 
 
 @package("book")

@@ -168,6 +168,15 @@ def test_an_attempt_in_another_process_is_traced_from_here(opened: Runtime, trac
     assert (bind.attributes or {})["flowkit.outcome"] == "succeeded"
 
 
+def test_what_an_executor_traces_in_another_process_belongs_to_the_same_trace(
+    opened: Runtime, tracing: Tracing
+) -> None:
+    run = opened.start_run("volume", 2)
+    while not opened.runs()[0].is_ended:
+        opened.drain()
+    assert run.result() == f"bound: 2 pages, in trace {trace_of(tracing.named('start volume')):032x}"
+
+
 WORKER = """
 import json, sys
 from opentelemetry import trace
