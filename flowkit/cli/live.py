@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit.cli.happenings import Teller
 from flowkit.cli.output import COLORS, Output
+from flowkit.cli.plain import printable
 from flowkit.cli.words import duration, now
 
 if TYPE_CHECKING:
@@ -89,5 +90,5 @@ def _running(step: Step) -> Any:
         total = step.progress.total
         share = f"{step.progress.done / total:4.0%} " if total else ""
         line.append(f"  {share}{step.progress.done:g}" + (f"/{total:g}" if total is not None else ""))
-        line.append(f" {step.progress.message}", style="dim")
+        line.append(f" {printable(step.progress.message)}", style="dim")
     return line

@@ -11,6 +11,7 @@ import click
 
 from flowkit.cli.failing import CommandFailed, failure_of
 from flowkit.cli.lazy import Entry, LazyGroup, Unread
+from flowkit.cli.plain import printable
 
 RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
 
@@ -105,5 +106,5 @@ def _stop_printing() -> int:
 
 def _tell(failure: CommandFailed) -> int:
     for line in failure.lines():
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     return failure.code

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import attrs
 import click
 
-from flowkit.cli.plain import Column, field_lines, fits, no_paint, table_lines, wrapped
+from flowkit.cli.plain import Column, field_lines, fits, no_paint, printable, table_lines, wrapped
 
 COLORS = {
     "succeeded": "green",
@@ -77,21 +77,22 @@ class Output:
 
     def json(self, value: Any) -> None:
         """Print a value as JSON."""
-        self._print(json.dumps(value, indent=2, ensure_ascii=False))
+        self._print(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 
     def line(self, text: str = "") -> None:
-        """Print a line as it is."""
-        self._print(text)
+        """Print a line without breaking it."""
+        self._print(printable(text))
 
     def happening(self, line: str, word: str) -> None:
         """Print a line in the colour of a word of it."""
+        line = printable(line)
         color = COLORS.get(word) if self.has_color else None
         self._print(click.style(line, fg=color) if color else line)
 
     def box(self, lanes: str, words: Sequence[str]) -> None:
         """Print a line of a drawn graph: its lanes, and what is said of the box that stands there, cut at the width."""
         line, left = lanes, self.width - len(lanes)
-        for word in words:
+        for word in map(printable, words):
             gap = "  " if line != lanes else " "
             shown = word if len(gap) + len(word) <= left else f"{word[: max(0, left - len(gap) - 1)]}…"
             if left > len(gap):
@@ -101,15 +102,16 @@ class Output:
 
     def text(self, text: str, indent: str = "") -> None:
         """Print a text, its lines broken where they are too long."""
-        for line in wrapped(text, self.width, indent):
+        for line in wrapped(printable(text), self.width, indent):
             self._print(line)
 
     def note(self, text: str) -> None:
         """Tell the person something that is no result: it goes to stderr."""
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print rows under headings; where there is no room for that, each row's cells below one another."""
+        rows = [[printable(cell) for cell in row] for row in rows]
         if self.is_live and fits(columns, rows, self.width):
             from flowkit.cli.rich_tables import print_table
 
@@ -121,7 +123,8 @@ class Output:
 
     def fields(self, fields: Mapping[str, str]) -> None:
         """Print what is known of one thing, a line for each field."""
-        for line in field_lines(fields, self.width, self.paint):
+        shown = {name: printable(text) for name, text in fields.items()}
+        for line in field_lines(shown, self.width, self.paint):
             self._print(line)
 
     def paint(self, text: str, padded: str) -> str:

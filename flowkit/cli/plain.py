@@ -11,6 +11,11 @@ GAP = "  "
 NARROWEST = 8
 CUT = "…"
 
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_HIDDEN = [code for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI) if chr(code) not in "\n\t"]
+SHOWN = {code: f"\\u{code:04x}" for code in _HIDDEN}
+"""What a terminal would obey, or that changes the order in which text is read, and what is printed instead."""
+
 Paint = Callable[[str, str], str]
 """Colours a cell: given its text, and the same as it is laid out."""
 
@@ -27,6 +32,11 @@ class Column:
     name: str
     shrinks: bool = False
     right: bool = False
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal only shows: what it would obey is spelled out, as JSON would."""
+    return text.translate(SHOWN)
 
 
 def no_paint(text: str, padded: str) -> str:
