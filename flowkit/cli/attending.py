@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flowkit.cli.output import Output
-from flowkit.cli.signals import Stopped, heeding
+from flowkit.cli.signals import Stopped, heeding, stopping_in
 from flowkit.cli.words import now
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ class Attendance:
             self._runtime.shutdown(0.0)
             return
         if self.is_here:
-            self._out.note(f"stopping: what runs has {GRACE:g} seconds to end; once more stops it at once")
             self._runtime.shutdown(GRACE)
         self._stopped_by = number
+        if self.is_here:
+            self._out.note(stopping_in(GRACE))
 
 
 def named(workers: tuple[str, ...]) -> str:

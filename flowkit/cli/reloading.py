@@ -26,13 +26,13 @@ class Supervisor:
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
         self._stopping = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._start()
+        self._child = self._started()
+        self._signaled: subprocess.Popen[bytes] | None = None
 
-    def _start(self) -> None:
+    def _started(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches the child once, from here, and not a second time from the terminal.
         command = [sys.executable, "-m", "flowkit", *self._arguments]
-        self._child = subprocess.Popen(command, start_new_session=True)
+        return subprocess.Popen(command, start_new_session=True)
 
     def watch(self, directory: Path, out: Output) -> int:
         """Start the child again after each change below a directory, until a signal ends it; returns its exit code."""
@@ -46,23 +46,23 @@ class Supervisor:
                         names = sorted({Path(path).name for _, path in changes})
                         out.note(f"{', '.join(names)} changed: starting again")
                         self._end()
-                        self._start()
+                        self._child = self._started()
                 return self._end()
         finally:
             self._end()
 
     def _told(self, number: int, times: int) -> None:
         self._stopping.set()
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(number)
+        self._signaled = self._child
+        self._signaled.send_signal(number)
 
     def _end(self) -> int:
-        child = self._child
-        if child is None:
-            return 0
-        if child.poll() is None and not self._stopping.is_set():
-            child.send_signal(signal.SIGTERM)
-        return child.wait()
+        # One that was started just when a signal came did not get it.
+        if self._child is not self._signaled:
+            self._child.send_signal(signal.SIGTERM)
+        code = self._child.wait()
+        # Below zero: a signal ended it before it could heed one.
+        return code if code >= 0 else 128 - code
 
 
 def refuse_missing_watcher() -> None:

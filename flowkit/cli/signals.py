@@ -31,6 +31,11 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
+def stopping_in(grace: float) -> str:
+    """Say to whoever stops a command what it does now; *grace* is in seconds."""
+    return f"stopping: what runs has {grace:g} seconds to end; once more stops it at once"
+
+
 @contextmanager
 def heeding(told: Callable[[int, int], None]) -> Iterator[None]:
     """Call *told* with the signal's number, and how often one has come, for each SIGINT or SIGTERM in the block.

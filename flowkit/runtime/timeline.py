@@ -116,5 +116,5 @@ def _spans(step: Step, attempts: Sequence[Attempt], ready: Micros | None) -> Ite
         # What an operator revived was ended for a time: that is no wait of the engine's.
         since = attempt.ended_at if attempt.outcome in GOES_ON else None
     last = attempts[-1].outcome if attempts else "released"
-    if since is not None and last in GOES_ON and step.status is not StepStatus.RUNNING:
+    if since is not None and last in GOES_ON and step.status not in (StepStatus.RUNNING, StepStatus.FAILED):
         yield Span("ready", since, step.ended_at)

@@ -70,3 +70,9 @@ def test_a_command_that_needs_an_extra_says_so_too(core: Environment, tmp_path: 
     ended = core.flowkit("worker", "--store", "sqlite:///x.db", "--metrics-port", "0", cwd=tmp_path)
     assert (ended.code, ended.out) == (2, "")
     assert "flowkit.prometheus needs the extra flowkit-durable[prometheus]" in ended.err
+
+
+def test_a_worker_that_is_to_start_again_says_so_too(core: Environment, tmp_path: Path) -> None:
+    ended = core.flowkit("worker", "--store", "sqlite:///x.db", "--reload", cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "flowkit worker --reload needs the extra flowkit-durable[cli]" in ended.err

@@ -23,6 +23,15 @@ def test_a_new_project_runs_at_once(core: Environment, demo: Path) -> None:
     assert core.flowkit("result", "first", cwd=demo).out.strip() == '"HELLO WORKFLOW"'
 
 
+def test_a_run_is_looked_at_without_any_extra(core: Environment, demo: Path) -> None:
+    core.flowkit("run", "hello", "--run-id", "first", "--wait", cwd=demo)
+    for command in ("watch", "show", "graph", "timeline"):
+        ended = core.flowkit(command, "@last", cwd=demo)
+        assert (ended.code, "shout" in ended.out, ended.err) == (0, True, "")
+    drawn = core.flowkit("graph", "hello", "--format", "svg", cwd=demo)
+    assert (drawn.code, drawn.out.startswith("<svg ")) == (0, True), drawn.err
+
+
 def test_without_wait_the_run_is_stored_and_waits_for_a_worker(core: Environment, demo: Path) -> None:
     ended = core.flowkit("run", "hello", "--run-id", "first", cwd=demo)
     assert (ended.code, ended.out) == (0, "run first is stored\n"), ended.err

@@ -13,7 +13,7 @@ from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration, split_list
 from flowkit.cli.place import Place
-from flowkit.cli.signals import INTERRUPTED, heeding
+from flowkit.cli.signals import INTERRUPTED, heeding, stopping_in
 from flowkit.cli.words import count
 
 if TYPE_CHECKING:
@@ -94,9 +94,10 @@ def _work(runtime: Runtime, grace: float) -> int | None:
 
     def told(number: int, times: int) -> None:
         heard.append(number)
-        if times == 1:
-            Output().note(f"stopping: what runs has {grace:g} seconds to end; once more stops it at once")
         runtime.shutdown(grace if times == 1 else 0.0)
+        # Told last: where nobody reads it any more, the worker stops all the same.
+        if times == 1:
+            Output().note(stopping_in(grace))
 
     with heeding(told):
         runtime.start_workers()
