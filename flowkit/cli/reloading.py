@@ -26,41 +26,48 @@ class Supervisor:
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
         self._stopping = threading.Event()
-        self._child = self._started()
+        self._child: subprocess.Popen[bytes] | None = None
         self._signaled: subprocess.Popen[bytes] | None = None
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches the child once, from here, and not a second time from the terminal.
-        command = [sys.executable, "-m", "flowkit", *self._arguments]
-        return subprocess.Popen(command, start_new_session=True)
-
     def watch(self, directory: Path, out: Output) -> int:
-        """Start the child again after each change below a directory, until a signal ends it; returns its exit code."""
+        """Run the child, and again after each change below a directory, until a signal ends it; returns its code."""
         from watchfiles import PythonFilter, watch
 
         options = {"stop_event": self._stopping, "rust_timeout": LOOK_MS, "yield_on_timeout": True}
         try:
             with heeding(self._told):
                 for changes in watch(directory, watch_filter=PythonFilter(), raise_interrupt=False, **options):  # type: ignore[arg-type]
-                    if changes and not self._stopping.is_set():
+                    # Begun only once it is looked for changes, or the first of them could be missed.
+                    if self._child is None:
+                        self._start()
+                    elif changes and not self._stopping.is_set():
                         names = sorted({Path(path).name for _, path in changes})
                         out.note(f"{', '.join(names)} changed: starting again")
                         self._end()
-                        self._child = self._started()
+                        self._start()
                 return self._end()
         finally:
             self._end()
 
+    def _start(self) -> None:
+        # A session of its own: Ctrl-C reaches the child once, from here, and not a second time from the terminal.
+        command = [sys.executable, "-m", "flowkit", *self._arguments]
+        self._child = subprocess.Popen(command, start_new_session=True)
+
     def _told(self, number: int, times: int) -> None:
         self._stopping.set()
         self._signaled = self._child
-        self._signaled.send_signal(number)
+        if self._signaled is not None:
+            self._signaled.send_signal(number)
 
     def _end(self) -> int:
+        child = self._child
+        if child is None:
+            return 0
         # One that was started just when a signal came did not get it.
-        if self._child is not self._signaled:
-            self._child.send_signal(signal.SIGTERM)
-        code = self._child.wait()
+        if child is not self._signaled:
+            child.send_signal(signal.SIGTERM)
+        code = child.wait()
         # Below zero: a signal ended it before it could heed one.
         return code if code >= 0 else 128 - code
 
