@@ -158,6 +158,7 @@ class Host:
         self.offering = frozenset()
         _forget(self._pristine)
         self.parts.engine.db._idle = []
+        self.parts.looping = None
 
     @property
     def draw(self) -> random.Random:
@@ -211,6 +212,8 @@ class Host:
         world, draw = self.world, self.draw
         yield from self._configure()
         worker, cycle, keeper = self._worker()
+        # While it rests, a start in this process leases its own first steps.
+        self.parts.looping = worker
         self.crew = worker.crew
         world.spawn(self, self._keep(keeper), draw.uniform(0, 1))
         while not self.stops:
@@ -236,27 +239,29 @@ class Host:
         if not crew.has_mail and not worker._kept and draw.random() < 0.8:
             due, at, _ = cycle.look(Demand(crew.free, worker._kinds()))
             if not due:
-                yield from self._rest(crew, at)
+                yield from self._rest(worker, at)
                 return
         turned = worker.turn()
         crew.launch(turned.leased)
         yield draw.choice((0, 0.01, 0.25))
         if not turned.leased and not turned.verdicts:
-            yield from self._rest(crew, None)
+            yield from self._rest(worker, None)
 
-    def _rest(self, crew: Crew, until: Micros | None) -> Life:
+    def _rest(self, worker: Worker, until: Micros | None) -> Life:
         # A worker is woken by what ends; here it looks for mail often, and at the store seldom.
-        left = self.draw.uniform(0.3, 6)
+        crew, left = worker.crew, self.draw.uniform(0.3, 6)
         if until is not None:
             left = min(left, max(0.0, (until - self.clock.now()) / SECOND))
         while left > 0 and not crew.has_mail and not self.stops:
             nap = min(left, 0.5)
-            yield nap
+            with worker.baton.resting(self.clock.now() + micros(nap)):
+                yield nap
             left -= nap
         yield 0.001
 
     def _finish(self, worker: Worker) -> Life:
         self.world.note(self, "stops")
+        self.parts.looping = None
         grace = self.draw.choice((0, 5, 30))
         crew = worker.crew
         while crew.in_flight > crew.zombies or crew.has_mail or worker._kept:

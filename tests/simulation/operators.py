@@ -53,6 +53,8 @@ class Client:
             script.append((at, ("start", run_id, graph)))
             if draw.random() < 0.3:
                 script.append((at + draw.uniform(0, 60), ("start", run_id, graph)))
+            if draw.random() < 0.3:
+                script.append((max(0.0, at - draw.uniform(0, 20)), ("start in a worker", run_id, graph)))
             if draw.random() < 0.1:
                 script.append((at + draw.uniform(0, 60), ("start", run_id, [*graph, {**graph[0], "id": "other"}])))
         count = draw.choice((4, 8, 16)) if self._world.faults.has("operator") else 0
@@ -77,6 +79,11 @@ class Client:
                 yield max(at - now, 0.001)
                 continue
             self._script.pop(0)
+            if wish[0] == "start in a worker":
+                host = self._world.choices.of("wishes").choice(self._world.workers)
+                if host.is_up:
+                    self._world.spawn(host, self._do(("start", *wish[1:]), host))
+                continue
             yield from self._do(wish if wish != ("operate",) else self._draw_wish())
         while self._world.faults.on:
             yield 5.0
@@ -101,31 +108,32 @@ class Client:
         liked = draw.choice((dead or running, running or dead, [s.node.id for s in run.steps.values()]))
         return "retry", run.id, draw.choice(liked or list(run.by_id)), draw.random() < 0.5
 
-    def _do(self, wish: tuple[Any, ...]) -> Life:
+    def _do(self, wish: tuple[Any, ...], where: Host | None = None) -> Life:
+        host = where or self._host
         for _ in range(6):
             call = Call(wish[0], wish[1:], self._world.time / 1e6)
             self._world.faults.injected["operator"] += wish[0] not in ("start", "read") and self._world.faults.on
             self.journal.append(call)
-            self._host.asked, self._host.was_done = wish, False
+            host.asked, host.was_done = wish, False
             try:
-                self._call(wish)
+                self._call(host, wish)
                 call.ending = "ok"
-                self._judge(wish, refused=False)
+                self._judge(host, wish, refused=False)
             except (InvalidTransition, RunConflict, RunNotFound, StepNotFound) as refused:
                 call.ending = type(refused).__name__
-                self._judge(wish, refused=True)
+                self._judge(host, wish, refused=True)
             except StoreError as error:
                 # It may have been done or not; whoever asked asks again, as one would.
                 call.ending = f"unknown: {type(error).__name__}"
-                yield self._host.draw.uniform(0.1, 8)
+                yield host.draw.uniform(0.1, 8)
                 continue
             finally:
-                self._world.note(self._host, f"{wish[0]} {wish[1:3] if wish[0] != 'start' else wish[1]}: {call.ending}")
-                self._host.asked = None
+                self._world.note(host, f"{wish[0]} {wish[1:3] if wish[0] != 'start' else wish[1]}: {call.ending}")
+                host.asked = None
             return
 
-    def _call(self, wish: tuple[Any, ...]) -> None:
-        runtime, name = self._host.runtime, wish[0]
+    def _call(self, host: Host, wish: tuple[Any, ...]) -> None:
+        runtime, name = host.runtime, wish[0]
         if name == "start":
             handle = runtime.start_run("sim", {"graph": wish[2]}, run_id=wish[1])
             assert handle.created in (True, False)
@@ -142,7 +150,7 @@ class Client:
         else:
             runtime.workflow(wish[1])
 
-    def _judge(self, wish: tuple[Any, ...], *, refused: bool) -> None:
+    def _judge(self, host: Host, wish: tuple[Any, ...], *, refused: bool) -> None:
         """Compare what the caller was told with what the model says of it."""
         judge, name = self._world.judge, wish[0]
         if name in ("pause", "resume"):
@@ -154,7 +162,7 @@ class Client:
             same = run is not None and run.graph == wish[2]
             if same == refused:
                 self._world.fail(f"start of {wish[1]} was {'refused' if refused else 'acknowledged'} wrongly")
-        elif name != "read" and run is not None and (refused or not self._host.was_done):
+        elif name != "read" and run is not None and (refused or not host.was_done):
             answer = run.would(wish)[0]
             if answer != ("refused" if refused else "nothing"):
                 told = "refused" if refused else "acknowledged without being done"
