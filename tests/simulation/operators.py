@@ -94,12 +94,14 @@ class Client:
     def _draw_wish(self) -> tuple[Any, ...]:
         draw = self._world.choices.of("wishes")
         runs = list(self._world.judge.runs.values())
-        sort = draw.choices(("cancel", "retry", "retry_run", "pause", "resume"), (3, 8, 3, 2, 2))[0]
+        sort = draw.choices(("cancel", "retry", "retry_run", "pause", "resume", "read"), (3, 8, 3, 2, 2, 6))[0]
         if sort in ("pause", "resume"):
             return sort, draw.choice(QUEUES)
         if not runs:
-            return ("read", "run-1")
+            return "resume", "default"
         run = draw.choice(runs)
+        if sort == "read":
+            return sort, run.id, draw.choice(list(run.by_id))
         if sort != "retry":
             return sort, run.id
         # Mostly what can be retried, or forced: wild guesses would nearly all be refused.
@@ -148,7 +150,22 @@ class Client:
         elif name == "resume":
             runtime.resume_queue(wish[1])
         else:
-            runtime.workflow(wish[1])
+            self._read(host, *wish[1:])
+
+    def _read(self, host: Host, run_id: str, step_id: str) -> None:
+        """Read as a program would; others may write between any two statements of it."""
+        runtime = host.runtime
+        result = runtime.result(run_id, step_id)
+        step = self._world.judge.runs[run_id].by_id[step_id]
+        if result is not None and result.status == "succeeded":
+            numbers = {record.data["number"] for record in result.records}
+            if result.data != step.value or numbers != set(range(step.node.do.get("records", 0))):
+                self._world.fail(f"{run_id}/{step_id} reads as {result}, its value is {step.value}")
+        run, said = runtime.workflow(run_id), runtime.explain(run_id, step_id)
+        attempts, events = runtime.attempts(run_id, step_id), list(runtime.history(run_id))
+        told = [one.epoch for one in attempts] == sorted({one.epoch for one in attempts}) and said.step_id == step_id
+        if run is None or not told or [event.seq for event in events] != list(range(len(events))):
+            self._world.fail(f"{run_id}/{step_id} reads as {run}, {said}, {attempts}, {events}")
 
     def _judge(self, host: Host, wish: tuple[Any, ...], *, refused: bool) -> None:
         """Compare what the caller was told with what the model says of it."""
