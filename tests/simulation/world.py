@@ -59,6 +59,7 @@ class World:
         self.trace: list[str] = []
         self.commits = self.statements = self.checks = self.steps = 0
         self._queue: list[tuple[Micros, int, Actor]] = []
+        self._graves: list[Actor] = []
         self._tie = 0
         self._depth = 0
         # Every invariant after every commit costs as much as the rest: some worlds are watched like that.
@@ -133,6 +134,8 @@ class World:
         host = actor.host
         if actor.waits:
             if actor.incarnation != host.incarnation:
+                # Kept, for a dead process does not tidy up; a generator that is let go would.
+                self._graves.append(actor)
                 return
             if host.inside or host.paused_until > self.time:
                 # A process that stands still in the middle of something does nothing else meanwhile.
