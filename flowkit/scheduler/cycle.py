@@ -237,12 +237,20 @@ class Cycle:
         if not chosen:
             return Taken([], claim, {}, tally.now, *later)
         # Other runs are locked already, so this may not wait for more: what is not free is left for the next turn.
-        free = self._engine.runs.claim(tx, {run_of(candidate.key) for _, candidate in chosen})
+        wanted = {run_of(candidate.key) for _, candidate in chosen}
+        free = self._engine.runs.claim(tx, wanted)
+        busy = wanted - free
+        if busy and demand.run is None:
+            # The best steps are of runs that others are at; behind them may be runs that nobody is at.
+            seen = attrs.evolve(seen, queues={line.queue.name: line.queue for line in lines})
+            lines = self._lines(tx, demand, seen, busy)
+            chosen = choose(lines, demand.slots, self._turns, tally.now)
+            free |= self._engine.runs.claim(tx, {run_of(candidate.key) for _, candidate in chosen})
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
         held = self._engine.leases.take(tx, keys, claim, tally) if keys else []
         by_id = {lane.id: lane for lane in seen.ready}
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
-        return Taken(held, claim, by_id, tally.now, *later, contended=len(held) < len(chosen))
+        return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy))
 
     def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         queues = self._engine.queues.lock(tx, seen.queues)
@@ -262,7 +270,7 @@ class Cycle:
         self._engine.reclaim.come_due(tx, now)
         return self._engine.lanes.glance(tx, demand.kinds, demand.queues)
 
-    def _lines(self, tx: Session, demand: Demand, seen: Glance) -> list[Line]:
+    def _lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
         engine, queues = self._engine, seen.queues
         by_queue: dict[str, list[Lane]] = {}
         for lane in seen.ready:
@@ -272,7 +280,7 @@ class Cycle:
         most = demand.slots + len(demand.skip)
         lines = []
         for name, members in by_queue.items():
-            found = [engine.lanes.candidates(tx, lane.id, most, demand.run) for lane in members]
+            found = [engine.lanes.candidates(tx, lane.id, most, demand.run, beside) for lane in members]
             fresh = [c for c in merged(found) if c.key not in demand.skip]
             lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
         return lines

@@ -110,6 +110,10 @@ class Lanes:
         # The plus sign keeps the planner on the ready index.
         return self._ready(SQL("+key").between(param("first"), param("last")))
 
+    @statement
+    def _candidates_beside(self) -> Any:
+        return self._ready(self._t.steps.run.not_in(self.db.dialect.keys("beside")))
+
     def ids(self, tx: Session, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the lane of each (queue, kind), making those that are missing."""
         missing = [pair for pair in pairs if pair not in self._known]
@@ -176,9 +180,18 @@ class Lanes:
         """Return the kind and queue of each of a run's ready steps."""
         return set(tx.rows(self._waiting, first=first_key(run), last=last_key(run)))
 
-    def candidates(self, tx: Session, lane: int, limit: int, run: int | None = None) -> list[Candidate]:
-        """Return the best *limit* ready steps of a lane, by priority and then by how long they are ready."""
-        if run is None:
+    def candidates(
+        self, tx: Session, lane: int, limit: int, run: int | None = None, beside: Collection[int] = ()
+    ) -> list[Candidate]:
+        """Return the best *limit* ready steps of a lane, by priority and then by how long they are ready.
+
+        Args:
+            run: of this run only.
+            beside: or of none of these.
+        """
+        if beside:
+            rows = tx.rows(self._candidates_beside, lane=lane, limit=limit, beside=json.dumps(list(beside)))
+        elif run is None:
             rows = tx.rows(self._candidates, lane=lane, limit=limit)
         else:
             span = {"first": first_key(run), "last": last_key(run)}

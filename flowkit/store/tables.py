@@ -89,7 +89,7 @@ def make_tables(dialect: Dialect) -> Tables:
         meta = type("Meta", (), {"table_name": name, **options})
         return type(name.capitalize(), (base,), {**fields, "Meta": meta})
 
-    work = _work_tables(table)
+    work = _work_tables(table, is_sqlite=is_sqlite)
     return Tables(**_engine_tables(table), **work, **output_tables(table, work["steps"]))
 
 
@@ -145,7 +145,7 @@ def _catalog_fields() -> dict[str, Any]:
     }
 
 
-def _work_tables(table: Any) -> dict[str, Any]:
+def _work_tables(table: Any, *, is_sqlite: bool) -> dict[str, Any]:
     runs = table(
         "runs",
         {
@@ -178,7 +178,7 @@ def _work_tables(table: Any) -> dict[str, Any]:
             runs.key, name="runs_open", where=runs.status.in_([s.value for s in RunStatus if not s.is_ended])
         )
     )
-    steps = _steps_table(table, runs)
+    steps = _steps_table(table, runs, is_sqlite=is_sqlite)
     return {
         "runs": runs,
         # Every cycle updates the run's row, so its input, which may be large, lies beside it.
@@ -222,7 +222,7 @@ def _run_key(runs: Any, **options: Any) -> Any:
     return peewee.ForeignKeyField(runs, column_name="run", on_delete="CASCADE", **options)
 
 
-def _steps_table(table: Any, runs: Any) -> Any:
+def _steps_table(table: Any, runs: Any, *, is_sqlite: bool) -> Any:
     steps = table(
         "steps",
         {
@@ -259,8 +259,10 @@ def _steps_table(table: Any, runs: Any) -> Any:
     ready = (steps.status == "ready") & steps.delayed_until.is_null()
     later = (steps.status == "ready") & steps.delayed_until.is_null(False)
     named = steps.dedup_key.is_null(False)
+    # SQLite keeps the key of a row in each index, after all columns; elsewhere it has to be said.
+    order = (steps.lane, steps.priority, steps.ready_at, *(() if is_sqlite else (steps.key,)))
     # Unserved and later work is not in the index that leasing seeks, so it costs leasing nothing.
-    steps.add_index(steps.index(steps.lane, steps.priority, steps.ready_at, name="steps_ready", where=ready))
+    steps.add_index(steps.index(*order, name="steps_ready", where=ready))
     steps.add_index(steps.index(steps.delayed_until, name="steps_delayed", where=later))
     steps.add_index(
         steps.index(steps.expires_at, steps.lane, name="steps_running", where=steps.status == "running")
