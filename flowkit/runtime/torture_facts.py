@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from flowkit.model.step import Step, StepResult
+from flowkit.runtime.curtain import Curtain
 from flowkit.runtime.reads import Reads
 
 _SHOWN = 200
@@ -23,6 +24,8 @@ class StepFacts:
     records: tuple[tuple[str, str, str], ...]
     artifacts: tuple[tuple[str, str, int, str], ...]
     emitted: tuple[str, ...]
+    shown: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+    """What may be shown of the result and the records, sensitive values hidden."""
 
 
 @attrs.frozen
@@ -43,12 +46,14 @@ class Difference:
 
 def facts_of(runtime: Reads, run_id: str) -> RunFacts:
     """Read what a run that has ended came to."""
-    run = runtime.handle(run_id).wait(0)
+    run, curtain = runtime.handle(run_id).wait(0), Curtain(runtime)
     steps: dict[str, StepFacts] = {}
     for step in runtime.steps(run_id):
         found = runtime.result(run_id, step.id)
         assert found is not None
-        steps[step.id] = _facts(step, found)
+        hidden = curtain.result(found, step.kind)
+        shown = {"result": str(hidden.json), "records": repr(_records(hidden))}
+        steps[step.id] = attrs.evolve(_facts(step, found), shown=shown)
     return RunFacts(run.status.value, steps)
 
 
@@ -57,10 +62,14 @@ def _facts(step: Step, found: StepResult) -> StepFacts:
         step.status.value,
         step.error.code if step.error is not None else None,
         found.json,
-        tuple(sorted((one.collection, one.key, repr(one.data)) for one in found.records)),
+        _records(found),
         tuple(sorted((one.id, one.name, one.size, one.sha256) for one in found.artifacts)),
         found.emitted_ids,
     )
+
+
+def _records(found: StepResult) -> tuple[tuple[str, str, str], ...]:
+    return tuple(sorted((one.collection, one.key, repr(one.data)) for one in found.records))
 
 
 def differences(calm: RunFacts, found: RunFacts) -> Iterator[Difference]:
@@ -84,6 +93,7 @@ def _changed(before: StepFacts, after: StepFacts) -> str:
     for name in ("status", "error", "result", "records", "artifacts", "emitted"):
         one, other = getattr(before, name), getattr(after, name)
         if one != other:
+            one, other = before.shown.get(name, one), after.shown.get(name, other)
             return f"{name} {_short(other)}, undisturbed {_short(one)}"
     raise AssertionError("the facts are equal")
 

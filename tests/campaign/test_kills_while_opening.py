@@ -19,6 +19,7 @@ from tests.campaign import opening
 from tests.campaign.zygote import Zygote
 
 KILLS = 40
+pytestmark = pytest.mark.timeout(600)
 AT_ONCE = 3
 
 

@@ -111,6 +111,7 @@ class Shell:
 
     directory: Path
     environment: dict[str, str] = attrs.field(factory=dict)
+    seconds: int = SECONDS
 
     def __call__(self, *arguments: str, input: str = "", **environment: str) -> Ended:
         """Run ``flowkit`` with these arguments and return how it ended."""
@@ -121,7 +122,7 @@ class Shell:
             input=input,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=self.seconds,
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)

@@ -8,10 +8,13 @@ import shlex
 from itertools import islice
 from typing import Any
 
+import attrs
 import pytest
 
 from flowkit.runtime.torture_faults import faults, wrong_clock
 from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.timeout(900)  # dozens of processes are started and killed, on a machine however loaded
 
 FLOWS = '''\
 """Packages that stand torture, and some that do not."""
@@ -20,8 +23,9 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Annotated
 
-from flowkit import Retry, RunBuilder, StepContext, StepHandle, executor, package
+from flowkit import Retry, RunBuilder, Sensitive, StepContext, StepHandle, executor, package
 
 
 @executor("sound/leaf")
@@ -52,6 +56,16 @@ def sound(run: RunBuilder) -> StepHandle[int]:
 def attempts(step: StepContext) -> int:
     time.sleep(0.05)
     return step.attempt
+
+
+@executor("secret/word")
+def word(step: StepContext) -> Annotated[str, Sensitive()]:
+    return f"s3cr3t-{random.random()}"
+
+
+@package("secret")
+def secret(run: RunBuilder, input: int) -> StepHandle[str]:
+    return run.step("word", word)
 
 
 @package("counts")
@@ -104,7 +118,7 @@ def project(empty: Shell) -> Shell:
     empty.write("flows.py", FLOWS)
     (empty.directory / "locks").mkdir()
     empty.environment.update(LOCKS=str(empty.directory / "locks"), TMPDIR=str(empty.directory))
-    return empty
+    return attrs.evolve(empty, seconds=300)
 
 
 def tortured(shell: Shell, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -147,6 +161,13 @@ def test_what_is_never_the_same_is_not_blamed_on_faults(project: Shell) -> None:
     code, told = tortured(project, "--package", "draws", "--input", "1")
     assert (code, told["rounds"]) == (1, 0)
     assert [(one["kind"], one["step_id"]) for one in told["broken"]] == [("undisturbed", "draw")]
+
+
+def test_a_sensitive_result_that_differs_is_told_of_and_not_shown(project: Shell) -> None:
+    code, told = tortured(project, "--package", "secret", "--input", "1")
+    assert code == 1
+    assert told["broken"][0]["text"].startswith('result "***", undisturbed "***"')
+    assert "s3cr3t" not in json.dumps(told)
 
 
 def test_a_worker_that_ends_by_itself_is_told_of(project: Shell) -> None:

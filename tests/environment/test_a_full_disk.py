@@ -18,6 +18,7 @@ from tests.environment.conftest import Open
 from tests.environment.flows import RESULT_BYTES, filling
 
 STEPS = 400
+pytestmark = pytest.mark.timeout(600)
 SIZE = 8 << 20
 
 

@@ -16,6 +16,7 @@ from flowkit import RunBuilder, Runtime, StepContext, executor, package
 from flowkit.cli.main import COMMANDS, run
 from tests.hostile.values import ten_thousand
 
+pytestmark = pytest.mark.timeout(600)  # ten thousand cases take seconds, on a loaded machine a minute
 CODES = {0, 1, 2, 3, 4}
 NOT_TRIED = {"worker", "torture", "init"}
 """They go on until they are told to stop, run for long, or make files; their arguments are refused like all others."""

@@ -36,6 +36,7 @@ from flowkit import (
 from flowkit.model.outcome import step_error
 from tests.hostile.values import ANYTHING, ten_thousand
 
+pytestmark = pytest.mark.timeout(600)  # ten thousand cases take seconds, on a loaded machine a minute
 EXPECTED = (FlowkitError, TypeError, ValueError)
 
 CONSTRUCTORS: dict[Callable[..., Any], int] = {

@@ -14,6 +14,8 @@ from flowkit.model import gate
 from tests.hostile.values import JSONISH, TEXTS, ten_thousand
 from tests.places import Place
 
+pytestmark = pytest.mark.timeout(600)  # ten thousand cases take seconds, on a loaded machine a minute
+
 
 def is_exact(value: Any) -> bool:
     """Whether a value is exactly JSON, by the words of the manual and without a look at the gate."""

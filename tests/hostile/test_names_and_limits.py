@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from flowkit.clock import SECOND
@@ -16,6 +17,7 @@ from flowkit.model.retry import Retry
 from flowkit.projection_files import file_name
 from tests.hostile.values import ANYTHING, CHARACTERS, ten_thousand
 
+pytestmark = pytest.mark.timeout(600)  # ten thousand cases take seconds, on a loaded machine a minute
 NAMES = st.one_of(
     st.text(CHARACTERS, max_size=12), st.text(st.sampled_from("ab "), min_size=195, max_size=205), ANYTHING
 )
