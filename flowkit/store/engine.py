@@ -38,7 +38,12 @@ class Engine:
     ) -> None:
         self.db = Database(connector, clock, program)
         self.tables = make_tables(self.db.dialect)
-        self.version = migrate(self.db, self.tables, consents=consents)
+        try:
+            self.version = migrate(self.db, self.tables, consents=consents)
+        except BaseException:
+            # Nobody has it to close it later.
+            self.db.close()
+            raise
         self.runs = Runs(self.db, self.tables)
         self.lanes = Lanes(self.db, self.tables)
         self.queues = Queues(self.db, self.tables)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
@@ -127,3 +130,19 @@ def test_what_a_program_tells_its_own_connections_is_not_told_to_those_of_worker
             run = rt.start_run("settings", "hello")
         rt.drain()
         assert run.result() == "hello"
+
+
+def test_a_role_that_owns_the_schema_needs_nothing_else(url: str, postgres: Databases) -> None:
+    database = urlsplit(url).path.lstrip("/")
+    role = f"flowkit_role_{uuid.uuid4().hex[:8]}"
+    postgres.server.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        mine = psycopg.conninfo.make_conninfo(url, user=role)
+        with pytest.raises(StoreUnavailable, match="permission denied"):
+            PostgresStore(mine).open(SystemClock())
+        postgres.server.execute(f"CREATE SCHEMA flowkit AUTHORIZATION {role}", database=database)
+        with Runtime(PostgresStore(mine), modules=[__name__]) as rt:
+            assert rt.run("settings", "hello").result() == "hello"
+    finally:
+        postgres.server.execute(f"DROP OWNED BY {role}", database=database)
+        postgres.server.execute(f"DROP ROLE {role}")
