@@ -1,0 +1,28 @@
+"""Workers of several hosts take steps of different runs, where there are some, rather than wait at one run's row."""
+
+from __future__ import annotations
+
+from tests.store.flow import Flow, step, success
+
+
+def test_while_another_has_the_first_run_steps_are_taken_from_the_next(flow: Flow, other: Flow) -> None:
+    flow.start(*[step(f"first[{n}]") for n in range(8)], run_id="first")
+    flow.start(*[step(f"second[{n}]") for n in range(8)], run_id="second")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        turned = flow.turn(slots=4)
+
+    assert [leased.id for leased in turned.leased] == [f"second[{n}]" for n in range(4)]
+    assert [leased.id for leased in flow.lease(2)] == ["first[0]", "first[1]"]
+
+
+def test_where_all_that_is_ready_is_of_a_run_that_another_has_it_is_tried_again_soon(flow: Flow, other: Flow) -> None:
+    flow.start(*[step(f"first[{n}]") for n in range(8)], run_id="first")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        turned = flow.turn(slots=4)
+        assert (turned.leased, turned.contended) == ([], True)
+
+    assert len(flow.finish(lambda _: success(1))) == 8
