@@ -112,9 +112,9 @@ def hostile_values(run: RunBuilder, values: list[Any]) -> None:
 
 def test_a_database_gives_back_what_passed_the_gate(place: Place) -> None:
     """As the input and the result of a step, as records, and in the metadata of a run."""
-    collect()
-    values = PASSED[:]
-    PASSED.clear()
+    if not PASSED:
+        collect()
+    values = PASSED
     assert len(values) > 3000
     with Runtime(place.store(), entry_points=False) as rt:
         rt.register_executor(keep)
