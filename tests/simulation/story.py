@@ -28,6 +28,8 @@ class Teller:
         count = draw.choice((2, 4, 5, 6, 7)) if not depth else draw.choice((1, 1, 2, 3))
         for _ in range(count):
             nodes.append(self._node(nodes, stored, depth))
+        if not depth and not any(node.get("count", 1) for node in nodes):
+            nodes[0]["count"] = 1  # a run of no steps is refused
         if depth and self._troubled and draw.random() < 0.06:
             nodes[-1].update(id=draw.choice(stored), waits=[])
         if depth and self._troubled and draw.random() < 0.04:
