@@ -96,6 +96,7 @@ class World:
 
     def _prepare(self) -> None:
         draw = self.choices.of("world")
+        self.faults.injected["drift"] += self.faults.has("drift")
         for host in (*self.workers, self.stage.client):
             apart = (draw.uniform(-1.5, 1.5), draw.uniform(-0.003, 0.003)) if self.faults.has("drift") else (0.0, 0.0)
             host.clock.reset(*apart)
