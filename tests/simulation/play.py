@@ -74,6 +74,8 @@ def play(
 
 def attempt(stage: Stage, seed: int, cuts: Cuts, watchful: bool | None = None) -> str | None:
     """Play a seed once; returns what is broken, or None."""
+    if stage.world is not None:
+        stage.world.bury()
     world = World(stage, seed, cuts, watchful=watchful)
     stage.world = world
     try:

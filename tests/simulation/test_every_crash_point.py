@@ -48,7 +48,10 @@ class CanonicalWorld(World):
         self.deaths = frozenset(deaths)
         self.passed: list[str] = []
         self._only = only
+        if stage.world is not None:
+            stage.world.bury()
         super().__init__(stage, 0, CALM, watchful=only is None)
+        stage.world = self
         self.workers = self.stage.workers[:1]
 
     def _client(self) -> Client:
