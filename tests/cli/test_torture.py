@@ -154,7 +154,8 @@ def test_a_lock_that_a_killed_attempt_leaves_behind_is_found(project: Shell) -> 
     assert code == 1
     stuck = [one for one in told["broken"] if one["kind"] == "stuck"]
     assert stuck[0]["step_id"] == "lock"
-    assert re.search(r"attempt 1 lost, .*attempt \d running", stuck[0]["text"])
+    # Which attempt left the lock depends on when a kill struck; those after it wait for it, or are killed in turn.
+    assert re.search(r"does not end \(attempt 1 lost, ", stuck[0]["text"])
 
 
 def test_what_is_never_the_same_is_not_blamed_on_faults(project: Shell) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,16 @@ from tests.environment.flows import filling
 
 
 @pytest.fixture
-def store(tmp_path: Path, opened: Open) -> Path:
-    """A store with a run in it, closed, in a directory that everybody may look into."""
-    directory = tmp_path / "place"
-    directory.mkdir()
-    with Runtime(SQLiteStore(directory / "store.db"), modules=["tests.environment.flows"], entry_points=False) as made:
-        made.run(filling, 2, run_id="one")
-    for parent in (directory, tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    return directory / "store.db"
+def store() -> Iterator[Path]:
+    """A store with a run in it, closed, in a directory that everybody may look into, unlike those that pytest makes."""
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place)
+        made = Runtime(SQLiteStore(directory / "store.db"), modules=["tests.environment.flows"], entry_points=False)
+        with made:
+            made.run(filling, 2, run_id="one")
+        directory.chmod(0o755)
+        yield directory / "store.db"
+        directory.chmod(0o755)
 
 
 def opening(path: Path) -> Callable[[], str]:
