@@ -19,7 +19,7 @@ FLOORS = [
     "store artifacts bodies folders projections projection_files",
     "scheduler",
     "runtime",
-    "otel prometheus",
+    "otel prometheus torture",
     "cli web testing",
 ]
 HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor.split()}

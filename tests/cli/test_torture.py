@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from flowkit.runtime.torture_faults import faults, wrong_clock
+from flowkit.torture.faults import faults, wrong_clock
 from tests.cli.conftest import Shell
 
 pytestmark = pytest.mark.timeout(900)  # dozens of processes are started and killed, on a machine however loaded

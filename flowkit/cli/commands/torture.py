@@ -15,7 +15,7 @@ from flowkit.cli.place import make_importable
 from flowkit.cli.words import count
 
 if TYPE_CHECKING:
-    from flowkit.runtime.torture import Report
+    from flowkit.torture.harness import Report
 
 HEADINGS = {
     "invariant": "an invariant of the store does not hold: a defect of flowkit, please report it",
@@ -52,9 +52,9 @@ def torture(out: Output, modules: tuple[str, ...], inputs: tuple[str, ...], **op
     flowkit torture shop.flows --kills 100 --seed 7
     """
     from flowkit.cli.settings import read_settings
-    from flowkit.runtime.torture import torture as play
-    from flowkit.runtime.torture_cases import cases_of
-    from flowkit.runtime.torture_round import Setting
+    from flowkit.torture.cases import cases_of
+    from flowkit.torture.harness import torture as play
+    from flowkit.torture.rounds import Setting
 
     make_importable(read_settings(None, ()))
     cases = cases_of(modules, options["packages"], [read_input(one) for one in inputs])

@@ -15,8 +15,8 @@ from flowkit.artifacts import FileArtifactStore
 from flowkit.clock import Micros, SystemClock, micros
 from flowkit.projections import SQLiteProjectionStore
 from flowkit.runtime.runtime import Runtime
-from flowkit.runtime.torture_faults import WrongClock
 from flowkit.store.stores import SQLiteStore
+from flowkit.torture.faults import WrongClock
 
 LOOK_SECONDS = 0.5
 SLOTS = 2

@@ -14,12 +14,12 @@ import attrs
 
 from flowkit.clock import SystemClock
 from flowkit.runtime.runtime import Runtime
-from flowkit.runtime.torture_child import SLOTS, open_store
-from flowkit.runtime.torture_facts import RunFacts, differences, told_of
-from flowkit.runtime.torture_faults import Fault, faults
-from flowkit.runtime.torture_fleet import Death
-from flowkit.runtime.torture_nursery import Nursery
-from flowkit.runtime.torture_round import Played, Round, Setting, Tally
+from flowkit.torture.child import SLOTS, open_store
+from flowkit.torture.facts import RunFacts, differences, told_of
+from flowkit.torture.faults import Fault, faults
+from flowkit.torture.fleet import Death
+from flowkit.torture.nursery import Nursery
+from flowkit.torture.rounds import Played, Round, Setting, Tally
 
 ROUND_SECONDS = 3.0
 """How much work a round should have for its workers, undisturbed."""

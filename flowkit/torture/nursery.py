@@ -20,10 +20,10 @@ import attrs
 
 from flowkit.errors import ConfigError
 from flowkit.runtime.discovery import discover
-from flowkit.runtime.torture_child import Job, work
-from flowkit.runtime.torture_faults import WrongClock
+from flowkit.torture.child import Job, work
+from flowkit.torture.faults import WrongClock
 
-_COMMAND = [sys.executable, "-m", "flowkit.runtime.torture_nursery"]
+_COMMAND = [sys.executable, "-m", "flowkit.torture.nursery"]
 
 
 class Nursery:
@@ -91,7 +91,7 @@ def _begin(told: dict[str, Any], spawned: dict[int, subprocess.Popen[bytes]]) ->
         command = [
             sys.executable,
             "-m",
-            "flowkit.runtime.torture_nursery",
+            "flowkit.torture.nursery",
             json.dumps([sys.path, []]),
             json.dumps(told),
         ]

@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 
 from flowkit.clock import SystemClock
-from flowkit.runtime.torture_child import Job
-from flowkit.runtime.torture_faults import WrongClock
-from flowkit.runtime.torture_nursery import Nursery
+from flowkit.torture.child import Job
+from flowkit.torture.faults import WrongClock
+from flowkit.torture.nursery import Nursery
 
 TAIL_LINES = 12
 

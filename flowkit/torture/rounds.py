@@ -11,13 +11,13 @@ import attrs
 from flowkit.clock import SECOND, SystemClock
 from flowkit.model.run import Run
 from flowkit.runtime.runtime import Runtime
-from flowkit.runtime.torture_cases import Case
-from flowkit.runtime.torture_child import open_store
-from flowkit.runtime.torture_facts import RunFacts, facts_of, ran_out
-from flowkit.runtime.torture_faults import Fault, wrong_clock
-from flowkit.runtime.torture_fleet import Death, Fleet
-from flowkit.runtime.torture_nursery import Nursery
 from flowkit.store.check import Finding, check, install_guard
+from flowkit.torture.cases import Case
+from flowkit.torture.child import open_store
+from flowkit.torture.facts import RunFacts, facts_of, ran_out
+from flowkit.torture.faults import Fault, wrong_clock
+from flowkit.torture.fleet import Death, Fleet
+from flowkit.torture.nursery import Nursery
 
 LOOK_SECONDS = 0.05
 MOST_DEATHS = 5

@@ -1,0 +1,1 @@
+"""Tortures the packages of a user in a scratch store: kills, pauses, wrong clocks, locks."""
