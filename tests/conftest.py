@@ -70,10 +70,22 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, obj
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the figures."""
+    """Print the figures, and what the simulation really played, added up over every process of the run."""
     reports = [one for outcome in ("passed", "failed") for one in terminalreporter.stats.get(outcome, ())]
-    figures = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figure"]
-    if figures:
+    told = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    figures = [text for name, text in told if name == "figure"]
+    played = [text for name, text in told if name == "simulation"]
+    if figures or played:
         terminalreporter.section("figures")
-        for text in figures:
-            terminalreporter.write_line(text)
+    for text in [*figures, *([_added_up(played)] if played else [])]:
+        terminalreporter.write_line(text)
+
+
+def _added_up(played: list[str]) -> str:
+    # Only where there is something to add: this imports the engine.
+    from tests.simulation.play import Tally
+
+    tally = Tally()
+    for text in played:
+        tally.merge(text)
+    return f"simulation: {tally}"

@@ -43,8 +43,11 @@ class Strange(Permanent):
         self.details = {"self": self, "odd": float("nan")}
 
 
-def recurse(step: StepContext) -> Any:
-    return recurse(step)
+def recursing() -> Any:
+    def recurse(step: StepContext) -> Any:
+        return recurse(step)
+
+    return recurse
 
 
 def raising(error: BaseException) -> Any:
@@ -95,7 +98,7 @@ def test_any_exception_fails_its_step_and_nothing_else(
 
 
 def test_endless_recursion_is_an_error_of_the_step(flowkit_runtime: Runtime) -> None:
-    assert "RecursionError" in error_of(flowkit_runtime, recurse).message
+    assert "RecursionError" in error_of(flowkit_runtime, recursing()).message
 
 
 def test_ctrl_c_in_a_pool_thread_is_an_error_of_the_step(flowkit_runtime: Runtime) -> None:
