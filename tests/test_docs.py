@@ -38,8 +38,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 COMMAND = re.compile(r"^\$ (.+(?:\n> .+)*)\n?", re.MULTILINE)
 TYPED_BY_OTHER_TESTS = ("make ", "pip ", ".venv/bin/python -m benchmarks")
 """What the reader's machine is set up with, and what takes minutes."""
-ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.REPORT_NDIFF
-"""A column of durations is as wide as the longest one, which no page can know."""
+ALIKE = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 
 
 @pytest.fixture
@@ -127,11 +126,16 @@ def type_in(session: str) -> str | None:
         line = command[1].replace("\n> ", "\n")
         if line.startswith(TYPED_BY_OTHER_TESTS):
             continue
-        shown, printed = session[command.end() : end], run(line)
+        shown, printed = squeezed(session[command.end() : end]), squeezed(run(line))
         checker = doctest.OutputChecker()
         if not checker.check_output(shown, printed, ALIKE):
             return f"$ {line}\n" + checker.output_difference(doctest.Example("", shown), printed, ALIKE)
     return None
+
+
+def squeezed(text: str) -> str:
+    """Make each run of spaces one: a column of durations is as wide as the longest one, which no page can know."""
+    return re.sub(" +", " ", re.sub(" +$", "", text, flags=re.MULTILINE))
 
 
 def run(line: str) -> str:

@@ -149,13 +149,13 @@ def test_a_result_that_depends_on_the_attempt_is_found_and_the_replay_finds_it_a
 
 
 def test_a_lock_that_a_killed_attempt_leaves_behind_is_found(project: Shell) -> None:
-    options = ["--kills", "12", "--seed", "5", "--copies", "30", "--patience", "4"]
+    # Workers that were killed last must be there again before it is judged, on a machine however busy.
+    options = ["--kills", "12", "--seed", "5", "--copies", "30", "--patience", "15"]
     code, told = tortured(project, "--package", "locks", "--input", "1", *options)
     assert code == 1
     stuck = [one for one in told["broken"] if one["kind"] == "stuck"]
     assert stuck[0]["step_id"] == "lock"
-    # Which attempt left the lock depends on when a kill struck; those after it wait for it, or are killed in turn.
-    assert re.search(r"does not end \(attempt 1 lost, ", stuck[0]["text"])
+    assert re.search(r"attempt 1 lost, .*attempt \d running", stuck[0]["text"])
 
 
 def test_what_is_never_the_same_is_not_blamed_on_faults(project: Shell) -> None:
