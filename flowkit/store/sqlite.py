@@ -19,9 +19,9 @@ from flowkit.errors import (
 )
 from flowkit.store.dialect import SQLiteDialect
 from flowkit.store.sessions import Session
+from flowkit.store.sqlite_turns import BUSY_SECONDS, begin_in_turn, is_busy
 
 Durability = Literal["disk", "process"]
-BUSY_SECONDS = 30.0
 OLDEST = (3, 35, 0)
 LOOKED_THROUGH_BYTES = 64 << 20
 """Up to this size a file is looked through when it is opened after a crash: that takes a fraction of a second."""
@@ -153,7 +153,7 @@ class SQLiteConnector:
     def begin(self, raw: Any) -> None:
         """Open a transaction."""
         self._verify()
-        raw.execute(self.dialect.begin)
+        begin_in_turn(raw, self.dialect.begin)
 
     def read(self, raw: Any) -> None:
         """Make ready for reads."""
@@ -203,7 +203,7 @@ def translate(error: BaseException, path: str) -> StoreError | None:
     place = f"sqlite store {path!r}"
     if "full" in text:
         return StoreFull(f"no space is left for the {place}: {text}; work goes on by itself when there is some")
-    if "locked" in text or "busy" in text:
+    if is_busy(error):
         own = "a transaction of the program's own that reads before it writes must begin with atomic('IMMEDIATE')"
         return StoreBusy(f"another connection holds the {place} ({text}; waited up to {BUSY_SECONDS:g} s); {own}")
     if "malformed" in text or "not a database" in text:

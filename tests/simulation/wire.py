@@ -35,6 +35,10 @@ class Wire(SQLiteConnector):
         self._host.reach_store()
         return Connection(self._host, self._raw)
 
+    def begin(self, raw: Any) -> None:
+        """Begin at once or not at all: on the one thread of the world nobody could end what is waited for."""
+        raw.execute(self.dialect.begin)
+
 
 class SimStore:
     """What a host's Runtime is given as its store."""
