@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks import raw
 from benchmarks.crew import workers
 from benchmarks.flows import Number, one, open_runtime
-from benchmarks.measure import Report, directory, rounds
+from benchmarks.measure import Report, directory, medians, rounds
+from benchmarks.statements import seconds_alone
 from flowkit import Runtime
 
 CALLS = 300
@@ -34,6 +35,16 @@ def same_process(place: Path) -> list[float]:
 def two_processes(place: Path) -> list[float]:
     with open_runtime(place) as rt, workers(place, 1):
         return latencies(rt)
+
+
+def statements_alone(place: Path) -> float:
+    """Return what the statements of a call take without flowkit, in milliseconds; a mean."""
+
+    def calls(rt: Runtime) -> None:
+        with rt.workers():
+            latencies(rt)
+
+    return seconds_alone(place, lambda rt: rt.start_run(one, Number(0)), calls) / CALLS * 1000
 
 
 def points(values: list[float]) -> tuple[float, float]:
@@ -61,6 +72,8 @@ def main() -> None:
     report.bar("same process / raw, p50", told[2] / told[0], 2.5, at_least=False)
     report.bar("same process / raw, p99", told[3] / told[1], 4, at_least=False)
     report.bar("two processes, p50 in ms", told[4], 25, at_least=False)
+    report.figures |= medians(rounds(), {"statements of a call alone, mean": statements_alone})
+    report.figures["statements alone / raw, p50"] = list(report.figures.values())[-1] / told[0]
     report.tell()
 
 
