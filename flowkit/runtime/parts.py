@@ -27,7 +27,7 @@ from flowkit.runtime.loan import Loan
 from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
-from flowkit.runtime.remote import RemotePools
+from flowkit.runtime.remote.pools import RemotePools
 from flowkit.runtime.services import Services
 from flowkit.runtime.settings import Settings
 from flowkit.runtime.starting import Started, Starter, Wish

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from flowkit.runtime.process_child import Channel
+from flowkit.runtime.process.child import Channel
 
 
 def echo(task: bytes, channel: Channel) -> bytes:

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from flowkit.errors import ConfigError, RuntimeClosed
-from flowkit.runtime.processes import Died, Finished, Killed, ProcessPool, Raised, Returned, Ticket
+from flowkit.runtime.process.pool import Died, Finished, Killed, ProcessPool, Raised, Returned, Ticket
 
 LONG = 60
 MIB = 1024 * 1024
@@ -500,7 +500,7 @@ def program(source: str, *arguments: str) -> subprocess.Popen[str]:
 
 PARENT = """
 import os, signal, sys, threading
-from flowkit.runtime.processes import ProcessPool
+from flowkit.runtime.process.pool import ProcessPool
 
 def run(name, task):
     came = threading.Event()
@@ -522,7 +522,7 @@ run("spin", b"")
 
 MAIN_WITH_A_FUNCTION = """
 import queue
-from flowkit.runtime.processes import ProcessPool
+from flowkit.runtime.process.pool import ProcessPool
 
 def upper(task, channel):
     return task.upper()
@@ -544,7 +544,7 @@ if __name__ == "__main__":
 
 UNGUARDED_MAIN = """
 import queue
-from flowkit.runtime.processes import ProcessPool
+from flowkit.runtime.process.pool import ProcessPool
 
 pool, ended = ProcessPool(1), queue.Queue()
 print("once", flush=True)

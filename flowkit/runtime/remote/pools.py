@@ -14,11 +14,11 @@ from flowkit.model.definitions import ExecutorDef
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.pools import Pool, RemoteRun
-from flowkit.runtime.processes import Died, Finished, Killed, ProcessPool, Raised, Returned
+from flowkit.runtime.process.pool import Died, Finished, Killed, ProcessPool, Raised, Returned
 from flowkit.runtime.registry import Registry
-from flowkit.runtime.remote_child import find_definition, serve
-from flowkit.runtime.remote_desk import Desk
-from flowkit.runtime.remote_executors import ExecutorRunner
+from flowkit.runtime.remote.child import find_definition, serve
+from flowkit.runtime.remote.desk import Desk
+from flowkit.runtime.remote.executors import ExecutorRunner
 from flowkit.runtime.services import Services
 
 PROCESS = "process"

@@ -29,12 +29,12 @@ from flowkit.model.signature import EXECUTOR, place_of, signature_reader
 from flowkit.projections import ProjectionStore, open_projection_store
 from flowkit.runtime.attempt import run_attempt, run_attempt_async
 from flowkit.runtime.attempts import Attempt
-from flowkit.runtime.process_child import Channel
+from flowkit.runtime.process.child import Channel
 from flowkit.runtime.registry import Executable, executable
-from flowkit.runtime.remote_line import ChannelLine, KindsByLine, Line, NoLine
+from flowkit.runtime.remote.line import ChannelLine, KindsByLine, Line, NoLine
+from flowkit.runtime.remote.wire import Place, Report, Task, pack, unpack
 from flowkit.runtime.services import Services
 from flowkit.runtime.telemetry import logger
-from flowkit.runtime.wire import Place, Report, Task, pack, unpack
 
 
 def serve(body: bytes, channel: Channel) -> bytes:

@@ -17,9 +17,9 @@ from typing import Union
 import attrs
 
 from flowkit.errors import ConfigError, RuntimeClosed
-from flowkit.runtime.process_child import ANSWER, BEGUN, QUESTION, RAISED, RETURNED, TASK
-from flowkit.runtime.process_endings import Died, Finished, Killed, Raised, Returned
-from flowkit.runtime.process_handle import ChildProcess
+from flowkit.runtime.process.child import ANSWER, BEGUN, QUESTION, RAISED, RETURNED, TASK
+from flowkit.runtime.process.endings import Died, Finished, Killed, Raised, Returned
+from flowkit.runtime.process.handle import ChildProcess
 
 __all__ = ["Died", "Finished", "Killed", "ProcessPool", "Raised", "Returned", "Ticket"]
 

@@ -13,8 +13,8 @@ from flowkit.model.definitions import ExecutorDef
 from flowkit.model.outputs import Progress
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
-from flowkit.runtime.process_child import Channel
-from flowkit.runtime.wire import NOTHING, Answer, KnownKind, Message, Task, answered, pack, unpack
+from flowkit.runtime.process.child import Channel
+from flowkit.runtime.remote.wire import NOTHING, Answer, KnownKind, Message, Task, answered, pack, unpack
 
 TELL_EVERY = 1.0
 """Seconds between two messages about progress."""

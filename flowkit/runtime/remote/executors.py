@@ -9,8 +9,8 @@ from concurrent.futures import Executor, Future
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.pools import RemoteRun
-from flowkit.runtime.remote_child import run_task
-from flowkit.runtime.remote_desk import Desk
+from flowkit.runtime.remote.child import run_task
+from flowkit.runtime.remote.desk import Desk
 
 _LOOK_EVERY = 0.05
 _TELLING = ("concurrent.futures.thread", "concurrent.futures.process", "loky.process_executor")

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 
 import attrs
 
-from flowkit.runtime.process_child import main
+from flowkit.runtime.process.child import main
 
 _DIRECT_BYTES = 32 * 1024
 _WRITER_SECONDS = 1.0

@@ -16,8 +16,8 @@ from flowkit.model.step import Settlement
 from flowkit.runtime.attempt import failure, settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.registry import Registry
+from flowkit.runtime.remote.wire import Answer, KnownKind, Message, Place, Report, Task, pack, refused, unpack
 from flowkit.runtime.services import Services
-from flowkit.runtime.wire import Answer, KnownKind, Message, Place, Report, Task, pack, refused, unpack
 
 
 class Desk:

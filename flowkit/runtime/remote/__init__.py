@@ -1,0 +1,1 @@
+"""Attempts that run outside this process: where, what they are told, and what they can ask."""
