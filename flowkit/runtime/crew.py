@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -43,6 +44,7 @@ class Crew:
         self._remote = remote
         self._inbox: deque[tuple[Attempt, Settlement]] = deque()
         self._flying: dict[int, Attempt] = {}
+        self._all_in = threading.Event()
         self.make_pass: Callable[[], bool] | None = None
         self._threads = ThreadPool(size, self._run_pooled, self._hand_over)
         # A pass on the event loop holds nothing up there: it is made when nothing is left in flight.
@@ -65,6 +67,15 @@ class Crew:
         return bool(self._inbox)
 
     @property
+    def is_all_in(self) -> bool:
+        """Whether no attempt in flight has its outcome still to come."""
+        return len(self._inbox) >= len(self._flying)
+
+    def wait_for_all(self, seconds: float) -> bool:
+        """Wait for the outcomes of all that is in flight, by the host's time; returns whether they came."""
+        return self.is_all_in or self._all_in.wait(seconds)
+
+    @property
     def zombies(self) -> int:
         """How many attempts were settled (timeout, lost lease) but hold their slot: their threads have not ended."""
         return sum(attempt.settled and not attempt.ended for attempt in list(self._flying.values()))
@@ -80,6 +91,7 @@ class Crew:
 
     def launch_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Start attempts, each in the pool it belongs to."""
+        self._all_in.clear()
         by_pool: dict[int, tuple[Pool, list[Attempt]]] = {}
         for attempt in attempts:
             pool = self._pool(attempt)
@@ -147,8 +159,7 @@ class Crew:
 
     def _hand_over(self) -> None:
         # While others are in flight the loop is woken, for their outcomes may share its commit.
-        alone = len(self._inbox) >= len(self._flying)
-        if not (alone and self.make_pass is not None and self.make_pass()) and not self.wake.is_set():
+        if not (self.is_all_in and self.make_pass is not None and self.make_pass()) and not self.wake.is_set():
             self.wake.set()
 
     async def _run_async(self, attempt: Attempt) -> None:
@@ -162,6 +173,8 @@ class Crew:
 
     def _deliver(self, attempt: Attempt, settled: Settlement) -> None:
         self._inbox.append((attempt, settled))
+        if self.is_all_in:
+            self._all_in.set()
         if not attempt.is_handed_over and not self.wake.is_set():
             self.wake.set()
 

@@ -25,6 +25,9 @@ PAUSE_AFTER_ERROR = (0.05, 5.0)
 SOON = 0.005
 """Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
 
+TOGETHER = 0.005
+"""Seconds for which a pass waits for all that was launched, where all of it was back for the pass before."""
+
 
 class Worker:
     """Drives one crew through cycles.
@@ -54,6 +57,7 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._lends = False
+        self._come_together = False
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self.only: int | None = None
@@ -119,12 +123,19 @@ class Worker:
                 self._tell_idle(held)
                 self._rest(self._wakeups.patience(poll_interval), wake_at)
                 return
+        self._gather()
         turned = self.turn()
         self.crew.launch(turned.leased)
         if turned.leased or turned.contended:
             # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an
             # attempt ends before it would.
             self._rest(min(poll_interval, SOON), None)
+
+    def _gather(self) -> None:
+        # Of quick attempts some end while a pass is made, the others after it; left alone they would share no commit
+        # for ever. Among slow ones none is waited for: the first pass for which they are not all back is the last one.
+        crew, together = self.crew, self._come_together
+        self._come_together = crew.wait_for_all(TOGETHER) if together and crew.has_mail else crew.is_all_in
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
