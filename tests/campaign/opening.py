@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from flowkit import Runtime, SQLiteStore
+from pathlib import Path
+
+from flowkit import Runtime
 from flowkit.clock import SystemClock
 from flowkit.store.database import Database, Session
 from flowkit.store.migrate import migrate
-from flowkit.store.sqlite import SQLiteConnector
 from flowkit.store.tables import make_tables
+from tests.places import Place, SQLitePlace
+from tests.postgres import PostgresPlace
 
 LAST = 6
-ROWS = 200
+ROWS, AT_ONCE = 10_000, 500
 
 
 def _advance(version: int) -> object:
     def step(tx: Session) -> None:
         tx.script(f"CREATE TABLE of_version_{version} (a INTEGER)")
-        for number in range(ROWS):
-            tx.script(f"INSERT INTO of_version_{version} VALUES ({number})")
+        for first in range(0, ROWS, AT_ONCE):
+            numbers = f"SELECT {first} UNION ALL SELECT a + 1 FROM n WHERE a + 1 < {first + AT_ONCE}"
+            tx.script(f"WITH RECURSIVE n (a) AS ({numbers}) INSERT INTO of_version_{version} SELECT a FROM n")
 
     return step
 
@@ -25,20 +29,26 @@ def _advance(version: int) -> object:
 STEPS = {version: _advance(version) for version in range(2, LAST + 1)}
 
 
-def make(path: str) -> None:
+def place_at(url: str) -> Place:
+    """Return the place that a URL leads to."""
+    file = url.removeprefix("sqlite:///")
+    return PostgresPlace(url) if file == url else SQLitePlace(Path(file))
+
+
+def make(url: str) -> None:
     """Open a store, which makes it where there is none."""
-    Runtime(SQLiteStore(path, durability="process"), entry_points=False).close()
+    Runtime(place_at(url).store(), entry_points=False).close()
 
 
-def open_database(path: str) -> Database:
-    """Open the file of a store without asking for its version."""
-    connector = SQLiteConnector(path, "process")
+def open_database(url: str) -> Database:
+    """Open what holds a store without asking for its version."""
+    connector = place_at(url).connector()
     connector.prepare()
     return Database(connector, SystemClock())
 
 
-def advance(path: str, version: int = LAST) -> None:
+def advance(url: str, version: int = LAST) -> None:
     """Bring a store to a version that is yet to come, in steps that each take a while."""
-    db = open_database(path)
+    db = open_database(url)
     migrate(db, make_tables(db.dialect), steps=STEPS, version=int(version))
     db.close()

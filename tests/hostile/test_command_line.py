@@ -113,7 +113,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@ten_thousand(cases_in_all=2500, lines=LINES)  # many of them open the store, which takes milliseconds
+@ten_thousand(lines=LINES)
 def _type_everything(lines: list[tuple[list[str], list[str]]], *, told: dict[int, int]) -> None:
     for command, words in lines:
         out, err = (

@@ -15,7 +15,7 @@ CASES = 10_000
 HANDFUL = 25
 
 
-def ten_thousand(*, cases_in_all: int = CASES, **handfuls: st.SearchStrategy[Any]) -> Callable[[T], T]:
+def ten_thousand(**handfuls: st.SearchStrategy[Any]) -> Callable[[T], T]:
     """Call a test with handfuls of 25 values each, 10,000 in all, the same ones in every run.
 
     What fails is not made smaller, which would take minutes: tests say which of the values it was.
@@ -24,7 +24,7 @@ def ten_thousand(*, cases_in_all: int = CASES, **handfuls: st.SearchStrategy[Any
     def decorate(test: T) -> T:
         many = {name: st.lists(one, min_size=HANDFUL, max_size=HANDFUL) for name, one in handfuls.items()}
         limits = settings(
-            max_examples=cases_in_all // HANDFUL,
+            max_examples=CASES // HANDFUL,
             derandomize=True,
             database=None,
             deadline=None,
