@@ -25,9 +25,9 @@ BENCHMARKS := fan_out chain shapes growth start latency processes presence
 bench: $(VENV)/.flowkit  ## every benchmark, each against the raw limit of the same database in the same run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-prove: $(VENV)/.flowkit-dev  ## hours: 100,000 simulated worlds, every planted bug, 10,000 kills; goes on where it was stopped
+prove: $(VENV)/.flowkit-dev  ## an hour on two cores: 100,000 simulated worlds, every planted bug, 10,000 kills on each database
 	$(BIN)/python -m tests.simulation.prove --seeds $(SEEDS)
-	FLOWKIT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/campaign/test_kills.py
+	FLOWKIT_KILLS=$(KILLS) $(BIN)/python -m pytest -n 2 tests/campaign/test_kills.py
 	$(MAKE) campaign
 
 ON_POSTGRES := fan_out chain latency processes growth idle

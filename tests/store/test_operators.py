@@ -172,6 +172,20 @@ def test_a_forced_retry_and_a_completion_are_ordered(flow: Flow, other: Flow) ->
         other.retry_step(run, "a", force=True)
 
 
+def test_a_retry_that_looked_before_another_one_brings_nothing_back(flow: Flow) -> None:
+    run = flow.start(step("a", retry=ONCE))
+    flow.do(failure())
+    with flow.engine.write() as tx:
+        seen = flow.engine.runs.lock(tx, run)
+    assert seen is not None
+    flow.retry_step(run, "a")
+    flow.do(failure())
+
+    with flow.engine.write() as tx:
+        # It counts on what it saw, and would count one step twice.
+        assert not flow.engine.runs.reopen(tx, seen, opened=1, failed=1, by_run=0, now=tx.now())
+
+
 def test_a_step_that_requires_two_dead_ones_comes_back_with_the_second(flow: Flow) -> None:
     run = flow.start(plan(*once("a", "b", "c"), after={"c": ["a", "b"]}))
     flow.finish(lambda leased: failure())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowkit import QueueConfig, RateLimit
 from tests.store.flow import Flow, step, success
 
 
@@ -26,3 +27,16 @@ def test_where_all_that_is_ready_is_of_a_run_that_another_has_it_is_tried_again_
         assert (turned.leased, turned.contended) == ([], True)
 
     assert len(flow.finish(lambda _: success(1))) == 8
+
+
+def test_a_step_that_could_not_be_had_costs_its_queue_no_token(flow: Flow, other: Flow) -> None:
+    config = QueueConfig(rate_limit=RateLimit(1, burst=2))
+    with flow.engine.write() as tx:
+        flow.engine.queues.configure(tx, "default", config, by="test", now=tx.now())
+    run = flow.start(step("a"), step("b"))
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, run)
+        assert flow.lease(run=run) == []
+
+    assert len(flow.lease()) == 2
