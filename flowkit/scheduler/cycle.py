@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from flowkit.clock import SECOND, Micros
+from flowkit.clock import Micros
 from flowkit.errors import RuntimeClosed, StoreError
 from flowkit.model.events import Event
 from flowkit.model.limits import BACKWARD_TOLERANCE
@@ -15,6 +15,7 @@ from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
+from flowkit.scheduler.sweep import Sweeper
 from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
@@ -105,8 +106,7 @@ class Cycle:
         self._lease = lease
         self._token = token
         self._turns = Turns()
-        self._sweep_at: Micros = 0
-        self._swept_at: Micros = 0
+        self._sweeper = Sweeper(engine, lease)
         self.listening = True
 
     def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
@@ -149,7 +149,7 @@ class Cycle:
             if inbox:
                 settled = engine.outcomes.settle(tx, inbox, tally)
                 turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
-            promoted, left = self._sweep(tx, tally) if sweeps else (0, False)
+            promoted, left = self._sweeper.sweep(tx, tally) if sweeps else (0, False)
             turned.promoted += promoted
             taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
@@ -163,6 +163,7 @@ class Cycle:
     def join(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
         """Lease what is next in a transaction that somebody else has begun, and closes."""
         tally.worker_id = self._worker_id
+        self._sweeper.keep_time(tx, tally)
         return self._take(tx, demand, tally)
 
     def load(self, taken: Taken) -> tuple[list[LeasedStep], list[Event]]:
@@ -183,7 +184,7 @@ class Cycle:
             now = tx.now()
             seen = engine.lanes.glance(tx, demand.kinds, demand.queues)
             # What comes due while no slot is free comes due when one is.
-            times = (seen.due_at if demand.slots else None, self._next_sweep(seen.expires_at, now))
+            times = (seen.due_at if demand.slots else None, self._sweeper.next_at(seen, now))
             if any(at is not None and at <= now for at in times):
                 return True, now, {}
             lines = self._lines(tx, demand, seen) if demand.slots else []
@@ -193,24 +194,6 @@ class Cycle:
         later = [at for at in (*times, *held.values()) if at is not None]
         return False, min(later, default=None), dict(held)
 
-    def _next_sweep(self, expires_at: Micros | None, now: Micros) -> Micros | None:
-        # A lease that expires between two passes waits for the next one; until then a turn would do nothing about it.
-        if expires_at is None or not self._swept_at <= now < self._sweep_at:
-            return expires_at
-        return max(expires_at, self._sweep_at)
-
-    def _sweep(self, tx: Session, tally: Tally) -> tuple[int, bool]:
-        # A pass over expired leases is one seek; still it is made a few times a lease, not in each of 1,000 cycles
-        # a second. A clock that went back sweeps too.
-        if self._swept_at <= tally.now < self._sweep_at:
-            return 0, False
-        self._swept_at, self._sweep_at = tally.now, tally.now + min(self._lease // 10, SECOND)
-        stepped = self._engine.reclaim.keep_time(tx, tally.now)
-        if stepped is not None:
-            tally.tell_store("clock_stepped_back", {"microseconds": stepped})
-        ended, left = self._engine.reclaim.expired(tx, tally)
-        return self._engine.propagation.spread(tx, ended, tally) if ended else 0, left
-
     def _sweep_waiting(self, turned: Turned) -> None:
         # A run that is never free when it is asked for would keep its lost steps for ever, so now its turn is waited
         # for: in a transaction that holds nothing meanwhile. What the pass has done before is committed all the same.
@@ -218,8 +201,7 @@ class Cycle:
         try:
             with engine.write() as tx:
                 tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
-                ended, _ = engine.reclaim.expired(tx, tally, waits=True)
-                promoted = engine.propagation.spread(tx, ended, tally) if ended else 0
+                promoted, _ = self._sweeper.take_back(tx, tally, waits=True)
                 events = engine.history.close(tx, tally)
         except StoreError:
             return

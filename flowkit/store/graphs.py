@@ -10,6 +10,7 @@ from flowkit.errors import GraphError, LimitExceeded, nearest
 from flowkit.model.plan import Node, Plan
 from flowkit.model.states import StepStatus
 from flowkit.store.births import Standing, births
+from flowkit.store.clock_mark import ClockMark
 from flowkit.store.database import Database, Session
 from flowkit.store.graph_rows import GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
 from flowkit.store.keys import MAX_NODES, first_key
@@ -36,6 +37,7 @@ class Graphs:
         self.db = db
         self._t = tables
         self._lanes = lanes
+        self._mark = ClockMark(db, tables)
 
     @statement
     def _by_id(self) -> Any:
@@ -77,11 +79,6 @@ class Graphs:
     def _insert_gate(self) -> Any:
         g = self._t.gates
         return insert_into(g, ("key", "name", "left", "failed"))
-
-    @statement
-    def _reach(self) -> Any:
-        m = self._t.meta
-        return m.update({m.number: param("now")}).where((m.key == "clock_high") & (m.number < param("now")))
 
     def add(
         self,
@@ -127,7 +124,7 @@ class Graphs:
         tx.many(self._insert_dep, rows.deps)
         if rows.delayed_at is not None:
             # Else nobody would know that the clock was set back if no worker looked at it before.
-            tx.run(self._reach, now=rows.delayed_at)
+            self._mark.reach(tx, rows.delayed_at)
 
     def _place(self, tx: Session, run: StoredRun, plan: Plan, first: int) -> Placed:
         base = first_key(run.key) + first

@@ -12,6 +12,7 @@ from flowkit.clock import Micros
 from flowkit.model.limits import BACKWARD_TOLERANCE
 from flowkit.model.moves import DISCARD, RECLAIM, RECLAIM_SPENT, Move
 from flowkit.model.outcome import WORKER_LOST, StepError
+from flowkit.store.clock_mark import ClockMark
 from flowkit.store.closing import ClosedAttempt, Closing, error_to_text
 from flowkit.store.database import Database, Session
 from flowkit.store.runs import Runs
@@ -56,6 +57,7 @@ class Reclaim:
         self._t = tables
         self._runs = runs
         self._closing = Closing(db, tables)
+        self._mark = ClockMark(db, tables)
 
     @statement
     def _expired(self) -> Any:
@@ -99,14 +101,6 @@ class Reclaim:
         due = s.select(s.key).where((s.status == "ready") & (s.delayed_until <= param("now")))
         due = self.db.dialect.claimed(due.order_by(s.delayed_until).limit(BATCH * 4))
         return s.update({s.delayed_until: None}).where(self.db.dialect.among(s.key, due) & (s.status == "ready"))
-
-    @statement
-    def _high(self) -> Any:
-        return self._t.meta.select(self._t.meta.number).where(self._t.meta.key == "clock_high")
-
-    @statement
-    def _set_high(self) -> Any:
-        return self._t.meta.update({self._t.meta.number: param("now")}).where(self._t.meta.key == "clock_high")
 
     @statement
     def _rebase_leases(self) -> Any:
@@ -185,10 +179,9 @@ class Reclaim:
 
         Returns by how much the clock went back, or None.
         """
-        row = tx.row(self._high)
-        high = int(row[0]) if row else 0
+        high = self._mark.read(tx)
         if now > high:
-            tx.run(self._set_high, now=now)
+            self._mark.set(tx, now)
             return None
         if high - now <= BACKWARD_TOLERANCE:
             return None
@@ -198,7 +191,7 @@ class Reclaim:
         tx.run(self._rebase_delays, now=now, limit=limit)
         # Otherwise an empty bucket would stay empty until the clock is again where it was.
         tx.run(self._rebase_buckets, now=now, limit=limit)
-        tx.run(self._set_high, now=now)
+        self._mark.set(tx, now)
         return high - now
 
 

@@ -202,7 +202,7 @@ PLANTS: tuple[Plant, ...] = (
         (
             "scheduler.cycle:Cycle._turn",
             "if inbox:",
-            "turned.promoted += self._sweep(tx, tally)[0]\n        if inbox:",
+            "turned.promoted += self._sweeper.sweep(tx, tally)[0]\n        if inbox:",
         ),
     ),
     plant(
