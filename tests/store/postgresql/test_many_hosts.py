@@ -209,6 +209,20 @@ def test_a_program_that_leaves_its_transaction_open_holds_up_nobody_elses_start(
         assert len(rt.runs(status="pending").items) == 1
 
 
+def test_a_program_that_leaves_a_start_with_a_delay_open_holds_up_no_worker(place: Place) -> None:
+    @package("later")
+    def later(run: RunBuilder) -> None:
+        run.step("it", echo, "hello", delay=3600)
+
+    program = place.program()
+    with Runtime(place.joined(program), modules=[__name__]) as rt, Runtime(place.store(), modules=[__name__]) as other:
+        rt.register_package(later)
+        with program.connection_context(), program.atomic():
+            rt.start_run("later")
+            # Its worker keeps the time, of which the start has left a mark.
+            assert at_once(lambda: other.run(single, "second").result()) == ["second"]
+
+
 def test_once_a_queue_is_paused_no_step_of_it_starts_though_a_worker_had_looked_before(hosts: list[Host]) -> None:
     hosts[0].start(step("s", "a"))
     looked, paused = threading.Event(), threading.Event()
