@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flowkit.clock import SECOND, Micros
-from flowkit.model.limits import BACKWARD_TOLERANCE
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.lanes import Glance
@@ -50,8 +49,7 @@ class Sweeper:
 
     def next_at(self, seen: Glance, now: Micros) -> Micros | None:
         """Return when there is something to do, as far as a glance tells."""
-        # By a clock that was set back, the leases and delays of others would end when it is there again.
-        due = now if seen.clock_high - now > BACKWARD_TOLERANCE else seen.expires_at
+        due = seen.expires_at
         if due is None or self._swept_at is None or not self._is_recent(self._swept_at, now):
             return due
         # A lease that expires between two sweeps waits for the next one; until then a pass would do nothing about it.

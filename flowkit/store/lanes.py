@@ -33,14 +33,12 @@ class Glance:
     Attributes:
         due_at: when the next delayed step comes due.
         expires_at: when the next lease runs out.
-        clock_high: the highest time that any worker has seen; far beyond now, the clock was set back since.
         ready: the lanes it serves that have a step ready.
         queues: the queues of those lanes.
     """
 
     due_at: Micros | None
     expires_at: Micros | None
-    clock_high: Micros
     ready: list[Lane]
     queues: dict[str, StoredQueue]
 
@@ -74,15 +72,14 @@ class Lanes:
 
     @statement
     def _glance(self) -> Any:
-        s, lane, q, m = self._t.steps, self._t.lanes, self._t.queues, self._t.meta
+        s, lane, q = self._t.steps, self._t.lanes, self._t.queues
         served = self.db.dialect.batch("lanes", "lane")
         # One seek per lane in the ready index, never a scan: what nobody serves costs nothing.
         ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane)
         due = s.select(fn.MIN(s.delayed_until)).where((s.status == "ready") & s.delayed_until.is_null(False))
         expiry = s.select(fn.MIN(s.expires_at)).where(s.status == "running")
-        high = m.select(m.number).where(m.key == "clock_high")
         newest = lane.select(fn.COALESCE(fn.MAX(lane.id), 0))
-        query = Select([served], [due, expiry, high, newest, served.c.lane, fn.EXISTS(ready), *queue_columns(q)])
+        query = Select([served], [due, expiry, newest, served.c.lane, fn.EXISTS(ready), *queue_columns(q)])
         query = query.join(lane, JOIN.LEFT_OUTER, on=(lane.id == served.c.lane))
         return query.join(q, JOIN.LEFT_OUTER, on=(q.name == lane.queue))
 
@@ -160,15 +157,14 @@ class Lanes:
         """
         known = self._known
         rows = self._seen(tx, known, kinds, only)
-        if rows[0][3] > self._highest():
+        if rows[0][2] > self._highest():
             known = self._read(tx)
             rows = self._seen(tx, known, kinds, only)
         by_id = {lane.id: lane for lane in known.values()}
-        ready = [by_id[row[4]] for row in rows if row[5]]
+        ready = [by_id[row[3]] for row in rows if row[4]]
         queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
-        queues |= {row[6]: queue_from(row[6:]) for row in rows if row[5] and row[6] is not None}
-        due_at, expires_at, clock_high = rows[0][:3]
-        return Glance(due_at, expires_at, clock_high, ready, queues)
+        queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] and row[5] is not None}
+        return Glance(rows[0][0], rows[0][1], ready, queues)
 
     def _seen(
         self, tx: Session, known: dict[tuple[str, str], Lane], kinds: Collection[str], only: Collection[str] | None

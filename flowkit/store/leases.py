@@ -16,7 +16,6 @@ from flowkit.model.lease import Lease
 from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
-from flowkit.store.clock_mark import ClockMark
 from flowkit.store.database import Database, Session
 from flowkit.store.keys import first_key, place_of, run_of
 from flowkit.store.lanes import Lane
@@ -55,7 +54,6 @@ class Leases:
     def __init__(self, db: Database, tables: Tables) -> None:
         self.db = db
         self._t = tables
-        self._mark = ClockMark(db, tables)
 
     @statement
     def _take(self) -> Any:
@@ -130,8 +128,6 @@ class Leases:
         self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros
     ) -> dict[tuple[int, int], str]:
         """Make leases last until now plus *duration*; returns, by key and epoch, the run's status where one held."""
-        # What lasts until then must be known as such when the clock is set back and no pass was made since.
-        self._mark.reach(tx, now)
         held = json.dumps([(step.key, step.lease.epoch, step.lease.token) for step in leased])
         rows = tx.rows(self._extend, held=held, expires_at=now + duration, now=now)
         if len(rows) < len(leased) and not self.db.dialect.one_writer:

@@ -166,18 +166,6 @@ def test_a_delay_lasts_as_long_as_it_was_meant_to_though_no_worker_saw_the_clock
     assert [leased.id for leased in flow.lease()] == ["later"]
 
 
-def test_a_worker_that_looks_around_notices_that_the_clock_was_set_back_and_sees_to_it_once(flow: Flow) -> None:
-    flow.start(step("a"))
-    flow.lease_one()
-    flow.clock.set(START - 3600 * SECOND)
-
-    assert flow.cycle("bob").look(Demand(1, ["work"]))[0]
-    flow.turn(worker="bob")
-    due, wake_at, _ = flow.cycle("bob").look(Demand(1, ["work"]))
-    assert not due
-    assert wake_at == flow.clock.now() + LEASE_SECONDS * SECOND
-
-
 def test_a_lease_that_a_start_took_lasts_no_longer_by_a_clock_that_was_set_back_before_any_pass(flow: Flow) -> None:
     run = flow.start(step("a"))
     with flow.engine.write() as tx:
@@ -185,20 +173,6 @@ def test_a_lease_that_a_start_took_lasts_no_longer_by_a_clock_that_was_set_back_
         assert flow.cycle("ann").join(tx, Demand(1, ["work"]), tally).held
         flow.engine.history.close(tx, tally)
     flow.clock.set(START - 3600 * SECOND)
-
-    flow.turn(slots=0, worker="bob")
-
-    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
-
-
-def test_a_lease_that_was_extended_long_after_the_last_pass_lasts_no_longer_either(flow: Flow) -> None:
-    run = flow.start(step("a"))
-    leased = flow.lease_one()
-    flow.clock.advance(LEASE_SECONDS - 1)
-    with flow.engine.write() as tx:
-        flow.engine.leases.extend(tx, [leased], LEASE_SECONDS * SECOND, tx.now())
-    # The clock goes back less far than the time since the last pass, which therefore is not ahead of it.
-    flow.clock.set(START + SECOND)
 
     flow.turn(slots=0, worker="bob")
 
