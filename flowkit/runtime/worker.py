@@ -57,7 +57,7 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._lends = False
-        self._come_together = False
+        self._come_together = True
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self.only: int | None = None
