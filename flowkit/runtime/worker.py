@@ -133,9 +133,9 @@ class Worker:
 
     def _gather(self) -> None:
         # Of quick attempts some end while a pass is made, the others after it; left alone they would share no commit
-        # for ever. Among slow ones none is waited for: the first pass for which they are not all back is the last one.
-        crew, together = self.crew, self._come_together
-        self._come_together = crew.wait_for_all(TOGETHER) if together and crew.has_mail else crew.is_all_in
+        # for ever. Among slow ones none is waited for: the first pass that waits in vain is the last one.
+        if self.crew.has_mail:
+            self._come_together = self.crew.wait_for_all(TOGETHER) if self._come_together else self.crew.is_all_in
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
