@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import attrs
-from peewee import Case
+from peewee import Case, fn
 
 from flowkit.clock import Micros
 from flowkit.model.limits import BACKWARD_TOLERANCE
@@ -103,6 +103,11 @@ class Reclaim:
         return s.update({s.delayed_until: None}).where(self.db.dialect.among(s.key, due) & (s.status == "ready"))
 
     @statement
+    def _last_timed(self) -> Any:
+        s = self._t.steps
+        return s.select(fn.COALESCE(fn.MAX(s.scheduled_at), 0)).where(s.status == "running")
+
+    @statement
     def _rebase_leases(self) -> Any:
         s, now = self._t.steps, param("now")
         change = {s.expires_at: now + s.expires_at - s.scheduled_at, s.started_at: now, s.scheduled_at: now}
@@ -174,12 +179,17 @@ class Reclaim:
         """Move steps whose time has come among those that leasing sees."""
         return tx.run(self._come_due, now=now)
 
-    def keep_time(self, tx: Session, now: Micros) -> Micros | None:
+    def keep_time(self, tx: Session, now: Micros, *, distrusts: bool = False) -> Micros | None:
         """Remember the highest time seen; after a step back of more than 5 s, re-base what was timed before it.
+
+        Args:
+            distrusts: look at the leases too, which are extended without leaving a mark.
 
         Returns by how much the clock went back, or None.
         """
         high = self._mark.read(tx)
+        if distrusts:
+            high = max(high, tx.rows(self._last_timed)[0][0])
         if now > high:
             self._mark.set(tx, now)
             return None

@@ -162,7 +162,12 @@ class Round:
 
     def _waits_for_time(self, runtime: Runtime) -> bool:
         queues = runtime.queues()
-        return any(one.delayed for one in queues) and not any(one.ready or one.running for one in queues)
+        if any(one.ready or one.running for one in queues) or not any(one.delayed for one in queues):
+            return False
+        # What has come due and is not leased waits for a slot, which hung executors may hold for ever.
+        now, open_ids = self._clock.now(), [run.id for run in self._open(runtime)]
+        delayed = (step.ready_at for run_id in open_ids for step in runtime.steps(run_id, status="ready"))
+        return any(due is not None and due > now for due in delayed)
 
     def _retry(self, runtime: Runtime) -> bool:
         """Retry, as an operator would, runs whose attempts the faults used up; says whether there are any."""

@@ -8,13 +8,15 @@ import pytest
 
 from flowkit.clock import SECOND
 from flowkit.model.limits import QueueConfig, RateLimit
+from flowkit.model.step import LeasedStep
 from flowkit.scheduler.cycle import Demand
 from flowkit.store.check import check
 from flowkit.store.engine import Engine
 from flowkit.store.tally import Tally
-from tests.store.clock import START
+from tests.places import Place
+from tests.store.clock import START, FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, again, step, success
-from tests.store.story import attempts_of, column_of, guarded, seconds_until, steps_of
+from tests.store.story import attempts_of, column_of, guarded, second_host, seconds_until, steps_of
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +168,75 @@ def test_a_delay_lasts_as_long_as_it_was_meant_to_though_no_worker_saw_the_clock
     assert [leased.id for leased in flow.lease()] == ["later"]
 
 
+def extend(flow: Flow, leased: LeasedStep) -> None:
+    with flow.engine.write() as tx:
+        flow.engine.leases.extend(tx, [leased], LEASE_SECONDS * SECOND, tx.now())
+
+
+def looks_due(flow: Flow, worker: str) -> bool:
+    return flow.cycle(worker).look(Demand(1, ["work"]))[0]
+
+
+def test_an_idle_worker_notices_that_its_clock_was_set_back_and_sees_to_it_once(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    flow.turn(slots=0, worker="bob")
+    flow.lease_one(worker="ann")
+    assert not looks_due(flow, "bob")
+    flow.clock.set(START - 3600 * SECOND)
+
+    assert looks_due(flow, "bob")
+    flow.turn(worker="bob")
+    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
+    assert not looks_due(flow, "bob")
+
+
+def test_a_worker_that_stood_still_while_the_clock_was_set_forward_and_back_notices_it_too(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    flow.turn(slots=0, worker="bob")
+    flow.clock.set(START + 3600 * SECOND)
+    flow.lease_one(worker="ann")
+    flow.clock.advance(LEASE_SECONDS - 1)
+    flow.clock.set(START + SECOND)
+
+    assert looks_due(flow, "bob")
+    flow.turn(slots=0, worker="bob")
+    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
+
+
+def test_a_worker_that_began_after_the_clock_was_set_back_notices_it_by_the_leases_of_others(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    leased = flow.lease_one(worker="ann")
+    flow.clock.advance(LEASE_SECONDS - 1)
+    extend(flow, leased)
+    # The clock goes back less far than the time since the last pass, whose mark therefore is not ahead of it.
+    flow.clock.set(START + SECOND)
+
+    assert looks_due(flow, "bob")
+    assert [event.name for event in flow.turn(slots=0, worker="bob").events] == ["clock_stepped_back"]
+    assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
+
+
+def test_a_pass_that_was_rolled_back_has_seen_to_no_clock(flow: Flow) -> None:
+    flow.start(step("a"))
+    flow.lease_one(worker="ann")
+    cycle = flow.cycle("bob")
+    with pytest.raises(ZeroDivisionError), flow.engine.write() as tx:
+        cycle.join(tx, Demand(0, ["work"]), Tally(tx.now()))
+        raise ZeroDivisionError
+
+    assert looks_due(flow, "bob")
+
+
+def test_a_worker_whose_clock_is_behind_makes_no_pass_for_a_mark_that_is_ahead(flow: Flow, place: Place) -> None:
+    behind = second_host(place, FakeClock(START - 3600 * SECOND))
+    behind.turn(slots=0, worker="bob")
+    flow.start(step("a"))
+    flow.lease_one(worker="ann")
+
+    assert not looks_due(behind, "bob")
+    behind.engine.db.close()
+
+
 def test_a_lease_that_a_start_took_lasts_no_longer_by_a_clock_that_was_set_back_before_any_pass(flow: Flow) -> None:
     run = flow.start(step("a"))
     with flow.engine.write() as tx:
@@ -184,8 +255,7 @@ def test_a_lease_can_be_extended_and_settled_under_a_clock_that_was_set_back(flo
     leased = flow.lease_one()
     flow.clock.set(START - 3600 * SECOND)
 
-    with flow.engine.write() as tx:
-        flow.engine.leases.extend(tx, [leased], LEASE_SECONDS * SECOND, tx.now())
+    extend(flow, leased)
 
     assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
     flow.settle(leased, success())

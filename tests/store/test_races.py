@@ -118,6 +118,7 @@ def test_a_worker_with_no_slot_free_does_not_spin_on_a_step_that_has_come_due(fl
     flow.start(step("a", delay=SECOND))
     flow.clock.advance(2)
     full, free = Demand(0, ["work"]), Demand(1, ["work"])
+    flow.turn(slots=0, worker="bob")
 
     assert flow.cycle("bob").look(full)[0] is False
     assert flow.cycle("bob").look(free)[0] is True
