@@ -206,25 +206,53 @@ def test_a_worker_that_stood_still_while_the_clock_was_set_forward_and_back_noti
 def test_a_worker_that_began_after_the_clock_was_set_back_notices_it_by_the_leases_of_others(flow: Flow) -> None:
     run = flow.start(step("a"))
     leased = flow.lease_one(worker="ann")
-    flow.clock.advance(LEASE_SECONDS - 1)
-    extend(flow, leased)
+    for _ in range(5):
+        flow.clock.advance(LEASE_SECONDS - 1)
+        extend(flow, leased)
     # The clock goes back less far than the time since the last pass, whose mark therefore is not ahead of it.
     flow.clock.set(START + SECOND)
 
+    assert not looks_due(flow, "bob")
+    flow.clock.advance(LEASE_SECONDS + 0.1)
     assert looks_due(flow, "bob")
     assert [event.name for event in flow.turn(slots=0, worker="bob").events] == ["clock_stepped_back"]
     assert seconds_until(flow, column_of(flow, run, "a", "expires_at")) == LEASE_SECONDS
 
 
+def test_a_worker_that_began_after_the_clock_was_set_back_looks_at_delays_at_once(flow: Flow) -> None:
+    flow.start(step("later", delay=15 * SECOND))
+    flow.clock.set(START - 3600 * SECOND)
+
+    assert looks_due(flow, "bob")
+    flow.turn(slots=0, worker="bob")
+    assert flow.cycle("bob").look(Demand(1, ["work"]))[1] == flow.clock.now() + 15 * SECOND
+
+
 def test_a_pass_that_was_rolled_back_has_seen_to_no_clock(flow: Flow) -> None:
     flow.start(step("a"))
+    flow.turn(slots=0, worker="bob")
     flow.lease_one(worker="ann")
-    cycle = flow.cycle("bob")
+    flow.clock.set(START - 3600 * SECOND)
     with pytest.raises(ZeroDivisionError), flow.engine.write() as tx:
-        cycle.join(tx, Demand(0, ["work"]), Tally(tx.now()))
+        flow.cycle("bob").join(tx, Demand(0, ["work"]), Tally(tx.now()))
         raise ZeroDivisionError
 
     assert looks_due(flow, "bob")
+
+
+def test_a_lease_of_a_worker_that_lives_is_let_alone_though_its_clock_is_ahead(flow: Flow, place: Place) -> None:
+    ahead = second_host(place, FakeClock(START + 3600 * SECOND))
+    run = ahead.start(step("a"))
+    leased = ahead.lease_one(worker="ann")
+    for _ in range(10):
+        assert not looks_due(flow, "bob")
+        flow.clock.advance(LEASE_SECONDS / 3)
+        ahead.clock.advance(LEASE_SECONDS / 3)
+        extend(ahead, leased)
+
+    ahead.settle(leased, success())
+    assert steps_of(flow, run) == {"a": "succeeded"}
+    ahead.engine.db.close()
 
 
 def test_a_worker_whose_clock_is_behind_makes_no_pass_for_a_mark_that_is_ahead(flow: Flow, place: Place) -> None:
