@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,6 +23,10 @@ KINDS = ("sqlite", "postgresql")
 # An installed flowkit has told pytest of its plugin already, and a plugin cannot be there twice.
 own = [] if any(one.value == PLUGIN for one in entry_points(group="pytest11")) else [PLUGIN]
 pytest_plugins = [*own, "pytester"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts the tests in the background of a script has them ignore Ctrl-C, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
