@@ -21,6 +21,7 @@ FLOWS = '''\
 
 import os
 import random
+import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,16 @@ def die(step: StepContext) -> None:
     os._exit(7)
 
 
+@executor("hangs/on", timeout=0.1, retry=Retry(max_attempts=1000, initial=0.05, maximum=0.05))
+def hang(step: StepContext) -> None:
+    threading.Event().wait()
+
+
+@package("hangs")
+def hangs(run: RunBuilder, input: int) -> StepHandle[None]:
+    return run.step("hang", hang)
+
+
 @package("dies")
 def dies(run: RunBuilder, input: int) -> StepHandle[None]:
     return run.step("die", die)
@@ -156,6 +167,16 @@ def test_a_lock_that_a_killed_attempt_leaves_behind_is_found(project: Shell) -> 
     stuck = [one for one in told["broken"] if one["kind"] == "stuck"]
     assert stuck[0]["step_id"] == "lock"
     assert re.search(r"attempt 1 lost, .*attempt \d running", stuck[0]["text"])
+
+
+def test_a_step_that_has_come_due_does_not_wait_for_its_time_where_hung_executors_hold_every_slot(
+    project: Shell,
+) -> None:
+    options = ["--copies", "1", "--workers", "1", "--patience", "2"]
+    code, told = tortured(project, "--package", "hangs", "--input", "1", *options)
+    assert (code, told["rounds"]) == (1, 0)
+    assert [(one["kind"], one["step_id"]) for one in told["broken"]] == [("undisturbed", "hang")]
+    assert "does not end" in told["broken"][0]["text"]
 
 
 def test_what_is_never_the_same_is_not_blamed_on_faults(project: Shell) -> None:
