@@ -137,7 +137,6 @@ class Lifecycle:
         announcement = parts.announcement() if run_id is None else None
         if announcement is not None:
             announcement.queues = self.queues
-            announcement.refresh()
         worker = self._worker = parts.looping = parts.worker()
         worker.only = self._key(run_id) if run_id is not None else None
         worker.queues = self.queues if run_id is None else None

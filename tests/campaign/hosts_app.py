@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -81,6 +82,8 @@ def open_runtime(store: str, at: Path, worker_id: str | None = None) -> Runtime:
 
 def work(store: str, at: str, name: str) -> None:
     """Be a worker until SIGTERM; a server that is not there yet is asked again, as whoever keeps services would."""
+    # What the driver logs of a connection that is lost while statements are under way on it, it raises, too.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     while not stop.is_set():

@@ -66,6 +66,19 @@ def test_a_worker_waits_until_the_store_can_be_written_again(
     assert calls == [1]
 
 
+def test_a_worker_that_begins_while_the_store_cannot_be_written_waits_too(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1), echo)
+    store.broken = "disk I/O error"
+    with runtime.workers():
+        for _ in range(3):
+            flowkit_clock.advance(1)
+        assert run.status() == "pending"
+        store.broken = ""
+        eventually(lambda: flowkit_clock.advance(1) or run.status() == "succeeded")
+
+
 def test_an_attempt_whose_lease_cannot_be_extended_is_told_to_stop_before_another_may_take_the_step(
     runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, meeting: Meeting
 ) -> None:
