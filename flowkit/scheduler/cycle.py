@@ -21,7 +21,7 @@ from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.keys import run_of
 from flowkit.store.lanes import Glance, Lane
-from flowkit.store.leases import Claim, Held
+from flowkit.store.leases import Claim, Held, Specs
 from flowkit.store.tally import Tally
 
 
@@ -52,6 +52,7 @@ class Taken:
         due_at: when the next delayed step comes due, as far as that was looked up.
         limited: whether a queue of which a step is ready has a rate limit, which may end any moment.
         contended: whether a step was left to another worker, whose transaction had its run locked.
+        specs: gives what of the steps was asked for beforehand.
     """
 
     held: list[Held]
@@ -61,6 +62,7 @@ class Taken:
     due_at: Micros | None = None
     limited: bool = False
     contended: bool = False
+    specs: Specs | None = None
 
 
 @attrs.define
@@ -170,9 +172,9 @@ class Cycle:
         """Read what was leased, after the commit; returns the steps and what is to be told of them."""
         if not taken.held:
             return [], []
-        # What an attempt reads never changes, so it is read outside the write lock.
+        # What an attempt reads never changes, so it is read outside the write lock, where there is one.
         with self._engine.read() as tx:
-            leased = self._engine.leases.load(tx, taken.held, taken.claim, taken.lanes, taken.now)
+            leased = self._engine.leases.load(tx, taken.held, taken.claim, taken.lanes, taken.now, taken.specs)
         if not self.listening:
             return leased, []
         return leased, [_leased_event(step, row.ready_at, taken.now) for step, row in zip(leased, taken.held)]
@@ -220,19 +222,26 @@ class Cycle:
             return Taken([], claim, {}, tally.now, *later)
         # Other runs are locked already, so this may not wait for more: what is not free is left for the next turn.
         wanted = {run_of(candidate.key) for _, candidate in chosen}
-        free = self._engine.runs.claim(tx, wanted)
+        free = self._claim(tx, wanted, tally)
         busy = wanted - free
         if busy and demand.run is None:
             # The best steps are of runs that others are at; behind them may be runs that nobody is at.
             seen = attrs.evolve(seen, queues={line.queue.name: line.queue for line in lines})
             lines = self._lines(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
-            free |= self._engine.runs.claim(tx, {run_of(candidate.key) for _, candidate in chosen})
+            free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
+        specs = self._engine.leases.ask(tx, keys) if keys else None
         held = self._engine.leases.take(tx, keys, claim, tally) if keys else []
         by_id = {lane.id: lane for lane in seen.ready}
         self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
-        return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy))
+        return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy), specs=specs)
+
+    def _claim(self, tx: Session, wanted: set[int], tally: Tally) -> set[int]:
+        # Whose counters this transaction changes, it has locked.
+        mine = wanted & tally.runs.keys()
+        others = wanted - mine
+        return mine | self._engine.runs.claim(tx, others) if others else mine
 
     def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         queues = self._engine.queues.lock(tx, seen.queues)

@@ -57,6 +57,9 @@ class Dialect(Protocol):
     def among(self, column: Any, query: Any) -> Any:
         """Return the condition that *column* is in a query, which is asked once: for one that claims."""
 
+    def checked(self, condition: Any) -> Any:
+        """Return *condition* as one that rows found by their key are checked with, and that no index is taken for."""
+
     def alone(self, name: str) -> Any:
         """Return a query that waits until no other transaction asks for any of the strings bound as *name*."""
 
@@ -123,6 +126,10 @@ class SQLiteDialect:
     def among(self, column: Any, query: Any) -> Any:
         """Return the condition that *column* is in a query."""
         return column.in_(query)
+
+    def checked(self, condition: Any) -> Any:
+        """Return *condition*: a key is the best way to a row."""
+        return condition
 
     def alone(self, name: str) -> Any:
         """Return a query that does nothing: who writes is alone."""
@@ -223,6 +230,10 @@ class PostgresDialect:
     def among(self, column: Any, query: Any) -> Any:
         """Return the condition that *column* is in a query; after IN one that locks may be asked again for each row."""
         return column == peewee.fn.ANY(peewee.fn.ARRAY(query))
+
+    def checked(self, condition: Any) -> Any:
+        """Return *condition* so that no partial index is taken for it, whose rows may be few now and many soon."""
+        return peewee.fn.COALESCE(condition, peewee.SQL("false"))
 
     def alone(self, name: str) -> Any:
         """Return a query that takes a lock for each string, of this store alone; it ends with the transaction."""

@@ -74,12 +74,13 @@ class Lanes:
     def _glance(self) -> Any:
         s, lane, q = self._t.steps, self._t.lanes, self._t.queues
         served = self.db.dialect.batch("lanes", "lane")
-        # One seek per lane in the ready index, never a scan: what nobody serves costs nothing.
-        ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane)
+        # One seek per lane in the ready index, never a scan: what nobody serves costs nothing. For EXISTS PostgreSQL
+        # would rather make a table of all that is ready.
+        ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane).limit(1)
         due = s.select(fn.MIN(s.delayed_until)).where((s.status == "ready") & s.delayed_until.is_null(False))
         expiry = s.select(fn.MIN(s.expires_at)).where(s.status == "running")
         newest = lane.select(fn.COALESCE(fn.MAX(lane.id), 0))
-        query = Select([served], [due, expiry, newest, served.c.lane, fn.EXISTS(ready), *queue_columns(q)])
+        query = Select([served], [due, expiry, newest, served.c.lane, ready, *queue_columns(q)])
         query = query.join(lane, JOIN.LEFT_OUTER, on=(lane.id == served.c.lane))
         return query.join(q, JOIN.LEFT_OUTER, on=(q.name == lane.queue))
 
@@ -161,9 +162,9 @@ class Lanes:
             known = self._read(tx)
             rows = self._seen(tx, known, kinds, only)
         by_id = {lane.id: lane for lane in known.values()}
-        ready = [by_id[row[3]] for row in rows if row[4]]
+        ready = [by_id[row[3]] for row in rows if row[4] is not None]
         queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
-        queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] and row[5] is not None}
+        queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] is not None and row[5] is not None}
         return Glance(rows[0][0], rows[0][1], ready, queues)
 
     def _seen(

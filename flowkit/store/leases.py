@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -16,13 +16,16 @@ from flowkit.model.lease import Lease
 from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
-from flowkit.store.database import Database, Session
+from flowkit.store.database import Database, Row, Session
 from flowkit.store.keys import first_key, place_of, run_of
 from flowkit.store.lanes import Lane
 from flowkit.store.specs import bindings_from, places_in, retry_from
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
+
+Specs = Callable[[], list[Row]]
+"""Gives what is stored of the steps that were asked for, each a row that begins with the step's key."""
 
 
 @attrs.frozen
@@ -48,6 +51,15 @@ class Held:
     ready_at: Micros
 
 
+@attrs.frozen
+class _Bound:
+    """What is bound to a step: the results by their places, and what is wrong with one of them."""
+
+    bindings: tuple[Binding, ...]
+    results: dict[int, bytes | None]
+    damage: str | None
+
+
 class Leases:
     """Writes of leases."""
 
@@ -69,7 +81,7 @@ class Leases:
             s.scheduled_at: now,
             s.expires_at: param("expires_at"),
         }
-        free = (s.status == "ready") & s.delayed_until.is_null()
+        free = self.db.dialect.checked((s.status == "ready") & s.delayed_until.is_null())
         taken = s.update(change).where(self._unlocked(self.db.dialect.keys("keys")) & free)
         return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
 
@@ -88,7 +100,9 @@ class Leases:
         # A clock that was set back by more than a lease must not make it end before it started.
         begun = Case(None, [(s.started_at > now, now)], s.started_at)
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
-        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        mine = (s.key == b.c.key) & self.db.dialect.checked(
+            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        )
         if not self.db.dialect.one_writer:
             mine &= self._unlocked(self.db.dialect.batch("held", "key").select_from(SQL("b.key")))
         status = r.select(r.status).where(r.key == s.run)
@@ -98,7 +112,9 @@ class Leases:
     def _held(self) -> Any:
         s, r = self._t.steps, self._t.runs
         b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
-        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        mine = (s.key == b.c.key) & self.db.dialect.checked(
+            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        )
         return s.select(s.key, s.epoch, r.status).from_(b).join(s, on=mine).join(r, on=(r.key == s.run))
 
     @statement
@@ -136,44 +152,36 @@ class Leases:
         # By epoch too: a worker may hold an attempt whose lease is lost beside a later one of the same step.
         return {(key, epoch): status for key, epoch, status in rows}
 
+    def ask(self, tx: Session, keys: Sequence[int]) -> Specs | None:
+        """Ask for what attempts of these steps need, which comes with the leases; None where writers are held up."""
+        return None if self.db.dialect.one_writer else tx.ahead(self._load, keys=json.dumps(list(keys)))
+
     def load(
-        self, tx: Session, held: Sequence[Held], claim: Claim, lanes: dict[int, Lane], now: Micros
+        self,
+        tx: Session,
+        held: Sequence[Held],
+        claim: Claim,
+        lanes: dict[int, Lane],
+        now: Micros,
+        asked: Specs | None = None,
     ) -> list[LeasedStep]:
-        """Read what the attempts of these steps need: inputs, policies, and the results bound to them."""
-        specs = {row[0]: row[1:] for row in tx.rows(self._load, keys=json.dumps([row.key for row in held]))}
+        """Read what the attempts of these steps need: inputs, policies, and the results bound to them.
+
+        Args:
+            asked: what ``ask`` returned.
+        """
+        rows = asked() if asked is not None else tx.rows(self._load, keys=json.dumps([row.key for row in held]))
+        specs = {row[0]: row[1:] for row in rows}
         bindings = {row.key: bindings_from(specs[row.key][4]) for row in held}
         results, damage = self._bound(tx, bindings)
         leased = []
         for row in held:
-            body, digest, retry, timeout, _, metadata, run_id, package, run_name, run_metadata = specs[row.key]
             places = tuple(places_in(bindings[row.key]))
             keys = [first_key(row.run) + place for place in places]
-            broken = [damage[key] for key in keys if key in damage]
-            if not is_intact(body, digest):
-                broken.append(f"the input of step {row.id!r} of run {run_id!r} does not match its checksum")
-            leased.append(
-                LeasedStep(
-                    key=row.key,
-                    run_key=row.run,
-                    run_id=run_id,
-                    id=row.id,
-                    kind=lanes[row.lane].kind,
-                    queue=lanes[row.lane].queue,
-                    attempt=row.attempt,
-                    generation=row.generation,
-                    retry=retry_from(retry),
-                    timeout=timeout,
-                    lease=Lease(claim.worker_id, claim.token, row.epoch, now, now + claim.lease),
-                    input=bytes(body),
-                    bindings=bindings[row.key],
-                    results={place: results.get(key) for place, key in zip(places, keys)},
-                    package=package,
-                    run_name=run_name,
-                    run_metadata=run_metadata,
-                    metadata=metadata,
-                    damage=broken[0] if broken else None,
-                )
-            )
+            found = {place: results.get(key) for place, key in zip(places, keys)}
+            bound = _Bound(bindings[row.key], found, next((damage[key] for key in keys if key in damage), None))
+            lease = Lease(claim.worker_id, claim.token, row.epoch, now, now + claim.lease)
+            leased.append(_leased(row, lease, lanes[row.lane], specs[row.key], bound))
         return leased
 
     def _bound(
@@ -191,6 +199,34 @@ class Leases:
                 damage[key] = f"the result of the step at place {place_of(key)} does not match its checksum"
             found[key] = bytes(body) if body is not None else None
         return found, damage
+
+
+def _leased(row: Held, lease: Lease, lane: Lane, spec: Row, bound: _Bound) -> LeasedStep:
+    body, digest, retry, timeout, _, metadata, run_id, package, run_name, run_metadata = spec
+    damage = bound.damage
+    if damage is None and not is_intact(body, digest):
+        damage = f"the input of step {row.id!r} of run {run_id!r} does not match its checksum"
+    return LeasedStep(
+        key=row.key,
+        run_key=row.run,
+        run_id=run_id,
+        id=row.id,
+        kind=lane.kind,
+        queue=lane.queue,
+        attempt=row.attempt,
+        generation=row.generation,
+        retry=retry_from(retry),
+        timeout=timeout,
+        lease=lease,
+        input=bytes(body),
+        bindings=bound.bindings,
+        results=bound.results,
+        package=package,
+        run_name=run_name,
+        run_metadata=run_metadata,
+        metadata=metadata,
+        damage=damage,
+    )
 
 
 def is_intact(body: Any, digest: Any) -> bool:

@@ -87,7 +87,9 @@ class Outcomes:
         b = self._proofs()
         cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
         run = r.select(r.status).where(r.key == s.run)
-        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        mine = (s.key == b.c.key) & self.db.dialect.checked(
+            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        )
         written = {s.status: move.target.value, **cleared, **change}
         return s.update(written).from_(b).where(mine & (run == run_status)).returning(s.key, s.epoch, s.allow_failure)
 
@@ -123,7 +125,9 @@ class Outcomes:
     @statement
     def _held(self) -> Any:
         s, b = self._t.steps, self._proofs()
-        mine = (s.key == b.c.key) & (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        mine = (s.key == b.c.key) & self.db.dialect.checked(
+            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
+        )
         return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
 
     def settle(self, tx: Session, batch: Sequence[Settlement], tally: Tally) -> Settled:
@@ -133,9 +137,12 @@ class Outcomes:
         first = _once(items, standing)
         self._prepare(tx, first, standing, tally)
         ended: dict[int, bool] = {}
-        for move, group in _by_move(first, standing).items():
+        groups = _by_move(first, standing)
+        ending = [item.identity[0] for move, group in groups.items() if move.target.is_ended for item in group]
+        waiting = self._propagation.ask(tx, ending) if ending else None
+        for move, group in groups.items():
             self._write(tx, move, group, ended, tally)
-        promoted = self._propagation.spread(tx, ended, tally) if ended else 0
+        promoted = self._propagation.spread(tx, ended, tally, waiting) if ended else 0
         for item in items:
             if item.verdict is None and item.is_of(standing):
                 item.verdict = self._closing.verdict(tx, item.settlement, tally)

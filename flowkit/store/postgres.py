@@ -9,7 +9,7 @@ from typing import Any
 from flowkit.clock import FollowingClock, SystemClock
 from flowkit.errors import StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
-from flowkit.store.postgres_connection import TIME, Connection, PostgresSession, driver
+from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, PostgresSession, driver
 from flowkit.store.postgres_errors import is_final, translate
 
 OLDEST = 12
@@ -46,10 +46,11 @@ DEFAULTS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15000,
 }
-_LIMITS = (
-    f"SET {{}} idle_in_transaction_session_timeout = {ABANDONED_SECONDS * 1000}; "
-    f"SET {{}} lock_timeout = {LOCK_SECONDS * 1000}"
-)
+_LIMITS = {"idle_in_transaction_session_timeout": ABANDONED_SECONDS, "lock_timeout": LOCK_SECONDS}
+
+
+def _limits(scope: str) -> list[str]:
+    return [f"SET {scope} {name} = {seconds * 1000}" for name, seconds in _LIMITS.items()]
 
 
 class PostgresConnector:
@@ -113,7 +114,8 @@ class PostgresConnector:
         # to another server process. So statements may be prepared; to plan one takes longer than to run it.
         raw.prepare_threshold, raw.prepared_max = 1, PREPARED
         # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows.
-        raw.execute(f"SET enable_seqscan = off; SET jit = off; {_LIMITS.format('SESSION', 'SESSION')}")
+        planner = [f"SET {setting} = off" for setting in (*BY_KEY, "jit")]
+        raw.execute("; ".join([*planner, *_limits("SESSION")]))
 
     def join(self, raw: Any) -> Connection:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
@@ -122,50 +124,46 @@ class PostgresConnector:
     def begin(self, raw: Connection) -> None:
         """Open a transaction; the server's time comes with it, so one round trip does for both."""
         # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
-        limits = "" if raw.is_settled else f"{_LIMITS.format('LOCAL', 'LOCAL')}; "
-        opened = f"{self.dialect.begin}; {limits}SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})"
+        limits = () if raw.is_settled else _limits("LOCAL")
+        opened = (self.dialect.begin, *limits, f"SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})")
+        raw.plan_anew()
         if self.clock is None:
-            raw.begin(opened)
+            raw.begin(*opened)
         else:
-            self.clock.ask(lambda: int(raw.begin(f"{opened}; {TIME}").fetchone()[0]))
+            self.clock.ask(lambda: int(raw.begin(*opened, TIME).fetchone()[0]))
 
     def read(self, raw: Connection) -> None:
-        """Make ready for reads: see to it that the server's time is known well enough."""
+        """Make ready for reads: see to it that plans are fresh, and that the server's time is known well enough."""
+        raw.plan_anew()
         if self.clock is not None and self.clock.age > TIME_SECONDS:
             self.clock.ask(raw.time)
 
     def notify(self, raw: Connection, notices: Sequence[str]) -> None:
         """Have those who listen told when the transaction commits."""
-        if notices:
-            raw.together(self._notify(notices))
+        for notice in notices:
+            raw.put_off("SELECT pg_notify(%s, %s)", (channel_of(self.dialect.namespace), notice))
 
     def commit(self, raw: Connection, notices: Sequence[str]) -> None:
         """Commit, and tell those who listen."""
-        done = raw.end(f"{self._notify(notices)}COMMIT")
+        self.notify(raw, notices)
+        done = raw.commit()
         if done != "COMMIT":
             # After an error that somebody caught, the server takes COMMIT for ROLLBACK, and says so in this word only.
             raise StoreError(f"the {self.place} rolled the transaction back: a statement of it had failed")
 
-    def _notify(self, notices: Sequence[str]) -> str:
-        def quoted(text: str) -> str:
-            return "'" + text.replace("'", "''") + "'"
-
-        told = ", ".join(f"pg_notify({quoted(channel_of(self.dialect.namespace))}, {quoted(one)})" for one in notices)
-        return f"SELECT {told}; " if notices else ""
-
     def rollback(self, raw: Connection) -> None:
         """Roll back."""
-        raw.end("ROLLBACK")
+        raw.rollback()
 
     def outlast(self, raw: Connection) -> None:
         """Wait until every transaction has ended that is under way now, but not for one that hangs."""
-        raw.begin(f"BEGIN; SET LOCAL lock_timeout = {OUTLAST_SECONDS * 1000}")
+        raw.begin("BEGIN", f"SET LOCAL lock_timeout = {OUTLAST_SECONDS * 1000}")
         try:
             raw.execute(f"SELECT pg_advisory_xact_lock({self.dialect.under_way})")
         except self._psycopg.errors.LockNotAvailable:
             pass
         finally:
-            raw.end("ROLLBACK")
+            raw.rollback()
 
     def translate(self, error: BaseException) -> StoreError | None:
         """Return what an error of psycopg means."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowkit.clock import FollowingClock, Micros
+from flowkit.clock import FollowingClock, Micros, SystemClock
 from flowkit.errors import MissingExtra
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Statement
 
+Call = tuple[Any, str, Sequence[Any]]
+"""A cursor, and a statement to run on it with its parameters."""
+
 TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 ROWS_AT_ONCE = 5000
 """How many rows one INSERT takes at most."""
+
+TOGETHER = 16
+"""How many statements are put off at most."""
+
+SMALL = 500
+"""How many rows an INSERT has at most that is put off."""
+
+PLAN_SECONDS = 1.0
+"""How long a statement's plan is kept."""
+
+BY_KEY = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
+"""What is off where statements are prepared: whatever a plan reads is then found by an index, in its order."""
 
 
 def driver() -> Any:
@@ -44,31 +60,72 @@ class Connection:
         self._reopen = reopen
         # What is prepared on the program's own connection is the program's business.
         self._prepare = None if reopen else False
+        self._planned_at = -math.inf
+        self._put_off: list[Call] = []
         self._use(raw)
 
     def _use(self, raw: Any) -> None:
         self._raw = raw
         self._open = False
-        self._cursor: Any = raw.cursor(row_factory=self._psycopg.rows.tuple_row)
+        self._cursor = self._new_cursor()
+        self._other = self._new_cursor()
+
+    def _new_cursor(self) -> Any:
+        return self._raw.cursor(row_factory=self._psycopg.rows.tuple_row)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement."""
+        if self._put_off:
+            return self._all((self._cursor, sql, parameters))
         return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; they are sent together."""
+        self._flush()
         self._again(lambda: self._cursor.executemany(sql, rows))
 
-    def together(self, sql: str) -> Any:
+    def together(self, *statements: str) -> Any:
         """Run several statements without parameters in one round trip, and return the last one's cursor."""
+        self._flush()
+        return self._again(lambda: self._at_once(statements))
 
-        def run() -> Any:
-            cursor = self._cursor.execute(sql)
-            while cursor.nextset():
-                pass
-            return cursor
+    def _at_once(self, statements: Sequence[str]) -> Any:
+        if len(statements) > 1 and self._is_pipelined:
+            return self._all(*((self._cursor, sql, ()) for sql in statements))
+        # Without parameters the server takes several statements for one, which it plans each time.
+        cursor = self._cursor.execute("; ".join(statements))
+        while cursor.nextset():
+            pass
+        return cursor
 
-        return self._again(run)
+    def put_off(self, sql: str, parameters: Sequence[Any], *, for_rows: bool = False) -> Any:
+        """Run a statement together with the next one, in one round trip; returns the cursor that then has its rows.
+
+        In a transaction of our own, and where statements can be sent together; elsewhere it is run at once.
+        """
+        cursor = self._new_cursor() if for_rows else self._other
+        if not (self._open and self._is_pipelined):
+            return cursor.execute(sql, parameters, prepare=self._prepare)
+        self._put_off.append((cursor, sql, parameters))
+        if len(self._put_off) >= TOGETHER:
+            self._flush()
+        return cursor
+
+    def _flush(self) -> None:
+        if self._put_off:
+            self._all()
+
+    def _all(self, *last: Call) -> Any:
+        calls, self._put_off = [*self._put_off, *last], []
+        with self._raw.pipeline():
+            for cursor, sql, parameters in calls:
+                cursor.execute(sql, parameters, prepare=self._prepare)
+        return calls[-1][0]
+
+    @property
+    def _is_pipelined(self) -> bool:
+        # Behind a pooler the pieces of a pipeline may take other ways.
+        return self._reopen is not None and self.is_settled and bool(self._psycopg.Pipeline.is_supported())
 
     def _again(self, run: Callable[[], Any]) -> Any:
         # A connection that was idle while the server went away is found out by the next statement. Outside of a
@@ -81,25 +138,44 @@ class Connection:
         self._use(self._reopen())
         return run()
 
+    def plan_anew(self) -> None:
+        """Have prepared statements planned anew, if it is a while since they were.
+
+        A plan that was made while a table was small, as most are, may be one that reads all of it.
+        """
+        now = SystemClock().monotonic()
+        if self.is_settled and now >= self._planned_at + PLAN_SECONDS:
+            self._planned_at = now
+            self.execute("DISCARD PLANS")
+
     def time(self) -> Micros:
         """Return the server's time."""
         return int(self.execute(TIME).fetchone()[0])
 
-    def begin(self, sql: str) -> Any:
+    def begin(self, *statements: str) -> Any:
         """Open a transaction with these statements, and return the last one's cursor."""
-        cursor = self.together(sql)
+        cursor = self.together(*statements)
         self._open = True
         return cursor
 
-    def end(self, sql: str) -> str:
-        """End the transaction with these statements, and return what the server says it did."""
+    def commit(self) -> str:
+        """Commit, and return what the server says it did."""
         try:
-            return str(self.together(sql).statusmessage)
+            return str(self.execute("COMMIT").statusmessage)
+        finally:
+            self._open = False
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self._put_off = []
+        try:
+            self.execute("ROLLBACK")
         finally:
             self._open = False
 
     def script(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """Run SQL that names tables without their schema and parameters by ``?``, and return its rows."""
+        self._flush()
         if not self.is_inside:
             self.execute("SELECT 1")  # what finds out that the connection was lost, and replaces it
             with self._raw.transaction():
@@ -111,8 +187,8 @@ class Connection:
 
     def _script(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         # What looks at everything is planned as the server likes best.
-        settings = "SELECT set_config('search_path', %s, true), set_config('enable_seqscan', 'on', true)"
-        self.execute(settings, (self._path,))
+        free = "".join(f", set_config('{setting}', 'on', true)" for setting in BY_KEY)
+        self.execute(f"SELECT set_config('search_path', %s, true){free}", (self._path,))
         told = sql.replace("%", "%%").replace("?", "%s") if parameters else sql
         cursor = self._cursor.execute(told, parameters or None, prepare=False)
         return cursor.fetchall() if cursor.description else []
@@ -150,12 +226,31 @@ class PostgresSession(Session):
         return self._clock.now()
 
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement once for each row; an INSERT takes them as one list for each column."""
-        if statement.bulk is None or len(rows) < 2:
+        """Run a statement once for each row; an INSERT takes them as one list for each column.
+
+        In a transaction nobody waits for it: it goes with the next statement, or with the commit.
+        """
+        if len(rows) == 1:
+            self._send(statement.sql, rows[0], 1)
+        elif statement.bulk is None:
             super().many(statement, rows)
-            return
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            self._raw.execute(statement.bulk, [list(column) for column in zip(*rows[start : start + ROWS_AT_ONCE])])
+        else:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[start : start + ROWS_AT_ONCE]
+                self._send(statement.bulk, [list(column) for column in zip(*some)], len(some))
+
+    def _send(self, sql: str, parameters: Sequence[Any], rows: int) -> None:
+        if self.writes and rows <= SMALL:
+            self._raw.put_off(sql, parameters)
+        else:
+            self._raw.execute(sql, parameters)
+
+    def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
+        """Ask for rows that are needed after the next statement, and return what gives them then."""
+        if not self.writes:
+            return super().ahead(statement, **values)
+        cursor = self._raw.put_off(statement.sql, statement.bind(values), for_rows=True)
+        return lambda: list(cursor.fetchall())
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run SQL that is not compiled, and that names the store's tables without their schema."""
@@ -172,4 +267,4 @@ class PostgresSession(Session):
         try:
             yield
         finally:
-            self._raw.end("COMMIT")
+            self._raw.commit()

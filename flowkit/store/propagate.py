@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 from peewee import Case
 
 from flowkit.model.moves import CASCADE, PROMOTE
-from flowkit.store.database import Database, Session
+from flowkit.store.database import Database, Row, Session
 from flowkit.store.keys import run_of
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
@@ -18,6 +19,9 @@ from flowkit.store.tally import Tally
 
 OPTIONAL, REQUIRED, MEMBER = 0, 1, 2
 """What a waiter's edge says: its target need only end; must succeed; or: the waiter is a gate that counts it."""
+
+Waiting = Callable[[], list[Row]]
+"""Gives the edges to what waits for the steps that were asked about."""
 
 
 @attrs.define
@@ -66,7 +70,7 @@ class Propagation:
                 }
             )
             .from_(b)
-            .where(s.key == b.c.key, s.status == "pending")
+            .where(s.key == b.c.key, self.db.dialect.checked(s.status == "pending"))
             .returning(s.key, s.status)
         )
 
@@ -74,27 +78,37 @@ class Propagation:
     def _cancel(self) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason", texts={"reason"})
         change = {s.status: CASCADE.target.value, s.reason: b.c.reason, s.ended_at: param("now")}
-        return s.update(change).from_(b).where(s.key == b.c.key, s.status == "pending").returning(s.key, s.id, s.reason)
+        pending = self.db.dialect.checked(s.status == "pending")
+        return s.update(change).from_(b).where(s.key == b.c.key, pending).returning(s.key, s.id, s.reason)
 
-    def spread(self, tx: Session, ended: dict[int, bool], tally: Tally) -> int:
+    def ask(self, tx: Session, keys: Sequence[int]) -> Waiting:
+        """Ask what waits for these steps, of which some may be about to end; the answer comes with what ends them."""
+        return tx.ahead(self._edges, targets=json.dumps(list(keys)))
+
+    def spread(self, tx: Session, ended: dict[int, bool], tally: Tally, waiting: Waiting | None = None) -> int:
         """Tell everything that waits for the *ended* steps (key to: did it succeed), and what waits for that in turn.
+
+        Args:
+            waiting: what ``ask`` returned for those steps, and perhaps for others.
 
         Returns how many steps were promoted.
         """
         promoted = 0
         while ended:
-            level = self._look(tx, ended)
+            edges = waiting() if waiting is not None else tx.rows(self._edges, targets=json.dumps(list(ended)))
+            waiting = None
+            level = self._look(tx, ended, [edge for edge in edges if edge[0] in ended])
             ended = self._cancel_dead(tx, level.dead, tally) if level.dead else {}
             if level.met:
                 promoted += self._promote(tx, level.met, tally)
         return promoted
 
-    def _look(self, tx: Session, ended: dict[int, bool]) -> _Round:
+    def _look(self, tx: Session, ended: dict[int, bool], edges: list[Row]) -> _Round:
         level = _Round()
         members: dict[int, list[int]] = {}
         culprits: dict[int, int] = {}
         # In the order of declaration, so that of several culprits the first is named, however the rows were found.
-        for target, waiter, role in sorted(tx.rows(self._edges, targets=json.dumps(list(ended)))):
+        for target, waiter, role in sorted(edges):
             succeeded = ended[target]
             if role == MEMBER:
                 count = members.setdefault(waiter, [0, 0])

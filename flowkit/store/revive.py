@@ -90,13 +90,14 @@ class Revival:
             s.scheduled_at: now,
         }
         sources = sorted(status.value for status in REVIVE.sources)
-        mine = (s.key == b.c.key) & s.status.in_(sources) & (s.generation == b.c.seen)
-        return s.update(change).from_(b).where(mine).returning(s.key)
+        mine = self.db.dialect.checked(s.status.in_(sources) & (s.generation == b.c.seen))
+        return s.update(change).from_(b).where((s.key == b.c.key) & mine).returning(s.key)
 
     @statement
     def _recount(self) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("counts", "key", "left")
-        return s.update({s.deps_left: b.c.left}).from_(b).where((s.key == b.c.key) & (s.status == "pending"))
+        pending = self.db.dialect.checked(s.status == "pending")
+        return s.update({s.deps_left: b.c.left}).from_(b).where((s.key == b.c.key) & pending)
 
     @statement
     def _recount_gates(self) -> Any:
@@ -106,7 +107,8 @@ class Revival:
     @statement
     def _repoint(self) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("reasons", "key", "reason", texts={"reason"})
-        return s.update({s.reason: b.c.reason}).from_(b).where((s.key == b.c.key) & (s.status == "canceled"))
+        canceled = self.db.dialect.checked(s.status == "canceled")
+        return s.update({s.reason: b.c.reason}).from_(b).where((s.key == b.c.key) & canceled)
 
     def dead(self, tx: Session, keys: Iterable[int]) -> dict[int, DeadStep]:
         """Return those of the steps that are failed or canceled."""

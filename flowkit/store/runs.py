@@ -130,7 +130,7 @@ class Runs:
                 }
             )
             .from_(b)
-            .where((r.key == b.c.run) & r.status.not_in(_ENDED))
+            .where((r.key == b.c.run) & self.db.dialect.checked(r.status.not_in(_ENDED)))
             .returning(r.key, r.id, r.package, r.status, r.events, r.open_steps)
         )
 
@@ -138,7 +138,8 @@ class Runs:
     def _begin(self) -> Any:
         r = self._t.runs
         change = {r.status: "running", r.started_at: fn.COALESCE(r.started_at, param("now"))}
-        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & (r.status == "pending"))
+        pending = self.db.dialect.checked(r.status == "pending")
+        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & pending)
 
     @statement
     def _end(self) -> Any:
@@ -146,7 +147,7 @@ class Runs:
         canceled = (r.canceled_by_run > 0, "canceled")
         end = Case(None, [(r.status == "canceling", "canceled"), (r.failed_steps > 0, "failed"), canceled], "succeeded")
         change = {r.status: end, r.ended_at: now, r.events: r.events + 1}
-        over = (r.open_steps == 0) & r.status.not_in(_ENDED)
+        over = self.db.dialect.checked((r.open_steps == 0) & r.status.not_in(_ENDED))
         ended = r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & over)
         return ended.returning(r.key, r.status, r.created_at)
 

@@ -40,6 +40,14 @@ class Session:
         result: list[Row] = self._raw.execute(statement.sql, statement.bind(values)).fetchall()
         return result
 
+    def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
+        """Ask for rows that are needed after the next statement, and return what gives them then.
+
+        Where a round trip costs something, they come with that statement's.
+        """
+        rows = self.rows(statement, **values)
+        return lambda: rows
+
     def row(self, statement: Statement, **values: Any) -> Row | None:
         """Run a statement and return its first row, if any."""
         rows = self.rows(statement, **values)

@@ -123,7 +123,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a settlement need not find its step running",
         "T6: status, epoch and token",
-        (f"{_OUTCOMES}._move", '& (s.status == "running")' + _PROOF, ""),
+        (f"{_OUTCOMES}._move", '(s.status == "running")' + _PROOF, "(s.key > 0)"),
     ),
     plant(
         "outcomes land in a run that is being canceled",

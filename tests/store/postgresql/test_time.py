@@ -79,8 +79,8 @@ def hold_the_next_answer(engine: Engine, call: Callable[[], Any]) -> None:
     begin = connector.begin
 
     def begin_slowly(raw: Any) -> None:
-        def held(sql: str) -> Any:
-            cursor = Connection.begin(raw, sql)
+        def held(*statements: str) -> Any:
+            cursor = Connection.begin(raw, *statements)
             call()
             return cursor
 

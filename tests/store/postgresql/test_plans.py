@@ -1,0 +1,83 @@
+"""What a step costs does not grow with the store, also where statements were planned while it was nearly empty."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+from flowkit import RunBuilder, Runtime, StepHandle, executor, package
+from flowkit.store import postgres_connection
+from tests.postgres import Databases
+
+BESIDE, LINKS = 3000, 200
+READ_PER_STEP = 100
+"""Index entries: a step is looked up by its key several times, and so are its run, its lane and what waits for it."""
+
+
+@executor("plans/echo")
+def echo(number: int) -> int:
+    return number
+
+
+@package("plans/parked")
+def parked(run: RunBuilder, count: int) -> None:
+    run.map("part", echo, range(count), queue="parked")
+
+
+@package("plans/chain")
+def chain(run: RunBuilder, count: int) -> None:
+    before: StepHandle[int] | None = None
+    for number in range(count):
+        before = run.step(f"link{number}", echo, number, after=before)
+
+
+@pytest.fixture
+def url(postgres: Databases) -> Any:
+    with postgres.empty() as place:
+        yield place.url
+
+
+def entries_read(url: str) -> int:
+    """Return how many entries of indexes, and rows beside any index, sessions have read that are over."""
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    by_index = "(SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)"
+    by_row = "(SELECT sum(seq_tup_read) FROM pg_stat_user_tables)"
+    with psycopg.connect(url, autocommit=True) as connection:
+        # A session tells what it has read at its end, at the latest.
+        while connection.execute(f"{sessions} AND backend_type = 'client backend'".encode()).fetchone() != (0,):
+            threading.Event().wait(0.01)
+        row = connection.execute(f"SELECT {by_index} + {by_row}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def read_per_step(url: str, *, analyzed: bool) -> float:
+    """Return what a step reads beside thousands that are ready, its statements planned while there were 24."""
+    with Runtime(url, modules=[__name__], entry_points=False, max_workers=16) as rt, rt.workers():
+        rt.pause_queue("parked")
+        rt.start_run(chain, 12).wait()
+        if analyzed:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("ANALYZE")
+        rt.start_run(chain, 12).wait()
+        rt.start_run(parked, BESIDE)
+        rt.start_run(chain, LINKS).wait()
+    return entries_read(url) / LINKS
+
+
+def test_what_a_step_reads_is_found_by_keys_whenever_its_statements_were_planned(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", math.inf)
+    assert read_per_step(url, analyzed=False) < READ_PER_STEP
+
+
+def test_statements_are_planned_anew_so_that_what_the_planner_knew_of_a_small_store_is_forgotten(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
+    assert read_per_step(url, analyzed=True) < READ_PER_STEP
