@@ -238,10 +238,9 @@ class Cycle:
         return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy), specs=specs)
 
     def _claim(self, tx: Session, wanted: set[int], tally: Tally) -> set[int]:
-        # Whose counters this transaction changes, it has locked.
-        mine = wanted & tally.runs.keys()
-        others = wanted - mine
-        return mine | self._engine.runs.claim(tx, others) if others else mine
+        if others := wanted - tally.mine:
+            tally.mine |= self._engine.runs.claim(tx, others)
+        return wanted & tally.mine
 
     def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         queues = self._engine.queues.lock(tx, seen.queues)

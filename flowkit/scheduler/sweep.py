@@ -33,11 +33,10 @@ class Sweeper:
 
         Returns how many steps were promoted by it, and whether some were left out, of runs that others have locked.
         """
-        self._watch(tally.now)
+        self.keep_time(tx, tally)
         if self._is_recent(self._swept_at, tally.now) and not self._distrusts:
             return 0, False
         self._swept_at = tally.now
-        self.keep_time(tx, tally)
         return self.take_back(tx, tally)
 
     def take_back(self, tx: Session, tally: Tally, *, waits: bool = False) -> tuple[int, bool]:
@@ -76,7 +75,7 @@ class Sweeper:
         monotonic = self._clock.monotonic()
         if self._shown is not None:
             shown, at = self._shown
-            if max(0, micros(monotonic - at)) - (now - shown) > BACKWARD_TOLERANCE:
+            if micros(monotonic - at) - (now - shown) > BACKWARD_TOLERANCE:
                 self._distrusts = True
         self._shown = (now, monotonic)
 

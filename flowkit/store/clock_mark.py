@@ -44,8 +44,8 @@ class ClockMark:
 
     def set(self, tx: Session, now: Micros) -> None:
         """Set it, also back."""
-        tx.run(self._set, now=now)
+        tx.later(self._set, now=now)
 
     def reach(self, tx: Session, now: Micros) -> None:
         """Raise it to *now*, if it is lower."""
-        tx.run(self._reach, now=now)
+        tx.later(self._reach, now=now)

@@ -133,6 +133,7 @@ class Outcomes:
     def settle(self, tx: Session, batch: Sequence[Settlement], tally: Tally) -> Settled:
         """Write every outcome whose lease still holds, with all its effects, and say of each what became of it."""
         standing = self._runs.standing(tx, {item.leased.run_key for item in batch})
+        tally.mine.update(standing)
         items = [_Item(settlement, settlement.outcome) for settlement in map(_within_budget, batch)]
         first = _once(items, standing)
         self._prepare(tx, first, standing, tally)

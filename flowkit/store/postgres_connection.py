@@ -245,6 +245,10 @@ class PostgresSession(Session):
         else:
             self._raw.execute(sql, parameters)
 
+    def later(self, statement: Statement, **values: Any) -> None:
+        """Run a statement together with the next one, or with the commit."""
+        self._send(statement.sql, statement.bind(values), 1)
+
     def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
         """Ask for rows that are needed after the next statement, and return what gives them then."""
         if not self.writes:

@@ -144,7 +144,7 @@ class Queues:
     def spend(self, tx: Session, buckets: Iterable[tuple[str, TokenBucket]]) -> None:
         """Store what is left of the buckets that steps were started from."""
         for name, bucket in buckets:
-            tx.run(self._spend, name=name, tokens_nano=bucket.tokens_nano, refilled_at=bucket.refilled_at)
+            tx.later(self._spend, name=name, tokens_nano=bucket.tokens_nano, refilled_at=bucket.refilled_at)
 
 
 def _kept(before: TokenBucket | None, limit: RateLimit | None, now: Micros) -> TokenBucket | None:

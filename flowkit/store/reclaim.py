@@ -139,6 +139,7 @@ class Reclaim:
         found = [_Expired(*row) for row in tx.rows(self._expired, now=tally.now)]
         runs = {step.run for step in found}
         mine = runs and (set(self._runs.standing(tx, runs)) if waits else self._runs.claim(tx, runs))
+        tally.mine |= mine
         if runs and not self.db.dialect.one_writer:
             # Before its run was locked, a step may have been settled, and the run canceled.
             found = [step for row in tx.rows(self._expired, now=tally.now) if (step := _Expired(*row)).run in mine]
@@ -181,7 +182,7 @@ class Reclaim:
         """Move steps whose time has come among those that leasing sees."""
         return tx.run(self._come_due, now=now)
 
-    def keep_time(self, tx: Session, now: Micros, *, distrusts: bool = False) -> Micros | None:
+    def keep_time(self, tx: Session, now: Micros, *, distrusts: bool) -> Micros | None:
         """Remember the highest time seen; after a step back of more than 5 s, re-base what was timed before it.
 
         Args:

@@ -246,7 +246,7 @@ class Runs:
         first = {key: row[4] - len(tally.runs[key].entries) for key, row in counted.items()}
         begun = [key for key, row in counted.items() if row[3] == "pending" and tally.runs[key].started]
         if begun:
-            tx.run(self._begin, keys=json.dumps(begun), now=tally.now)
+            tx.later(self._begin, keys=json.dumps(begun), now=tally.now)
         over = [key for key, row in counted.items() if row[5] == 0]
         ends = tx.rows(self._end, keys=json.dumps(over), now=tally.now) if over else []
         ids = {key: row[1] for key, row in counted.items()}

@@ -57,6 +57,10 @@ class Session:
         """Run a statement and return how many rows it changed."""
         return int(self._raw.execute(statement.sql, statement.bind(values)).rowcount)
 
+    def later(self, statement: Statement, **values: Any) -> None:
+        """Run a statement, before the next one or the commit, whose result nobody needs."""
+        self.run(statement, **values)
+
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters, given in the statement's order."""
         if rows:

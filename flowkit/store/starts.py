@@ -32,6 +32,7 @@ class Starts:
             return []
         rows = GraphRows()
         stored = self._runs.keys(tx, [run for run, _ in new])
+        tally.mine.update(run.key for run in stored)
         for run, (asked, plan) in zip(stored, new):
             self._graphs.add(tx, run, plan, tally, into=rows)
             if asked.origin:

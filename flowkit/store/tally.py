@@ -44,6 +44,7 @@ class Tally:
 
     Attributes:
         ready: how many more steps were made ready than leased, where others are told of them.
+        mine: the keys of runs that nobody else can change before the transaction ends.
     """
 
     def __init__(self, now: Micros, *, worker_id: str | None = None, listening: bool = True) -> None:
@@ -52,6 +53,7 @@ class Tally:
         self.listening = listening
         self.runs: dict[int, RunChange] = {}
         self.ready = 0
+        self.mine: set[int] = set()
         self._told: list[tuple[EventName, int, dict[str, Any]]] = []
 
     def run(self, key: int) -> RunChange:
