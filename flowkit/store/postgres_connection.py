@@ -25,8 +25,8 @@ TOGETHER = 16
 SMALL = 500
 """How many rows an INSERT has at most that is put off."""
 
-PLAN_SECONDS = 1.0
-"""How long a statement's plan is kept."""
+PLAN_SECONDS, PLAN_USES = 1.0, 16
+"""How long the plans of statements are kept, and for how many transactions or reads at least."""
 
 BY_KEY = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 """What is off where statements are prepared: whatever a plan reads is then found by an index, in its order."""
@@ -61,6 +61,7 @@ class Connection:
         # What is prepared on the program's own connection is the program's business.
         self._prepare = None if reopen else False
         self._planned_at = -math.inf
+        self._uses = 0
         self._put_off: list[Call] = []
         self._use(raw)
 
@@ -143,9 +144,12 @@ class Connection:
 
         A plan that was made while a table was small, as most are, may be one that reads all of it.
         """
+        self._uses += 1
+        if self._uses < PLAN_USES or not self.is_settled:
+            return
         now = SystemClock().monotonic()
-        if self.is_settled and now >= self._planned_at + PLAN_SECONDS:
-            self._planned_at = now
+        if now >= self._planned_at + PLAN_SECONDS:
+            self._uses, self._planned_at = 0, now
             self.execute("DISCARD PLANS")
 
     def time(self) -> Micros:

@@ -80,4 +80,5 @@ def test_statements_are_planned_anew_so_that_what_the_planner_knew_of_a_small_st
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
+    monkeypatch.setattr(postgres_connection, "PLAN_USES", 1)
     assert read_per_step(url, analyzed=True) < READ_PER_STEP
