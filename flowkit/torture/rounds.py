@@ -129,7 +129,9 @@ class Round:
                 runtime.start_run(case.package, case.input, run_id=run_id)
             with Fleet(self.nursery, self.place, setting.modules, setting.workers, setting.lease) as fleet:
                 self._work(runtime, fleet, iter(drawn), pace, tally or Tally())
-            return self._played(runtime)
+                # While there are workers: afterwards it would be for want of them that nothing ends.
+                stuck = tuple(_stuck(runtime, [run.id for run in self._open(runtime)]))
+            return self._played(runtime, stuck)
 
     def _work(self, runtime: Runtime, fleet: Fleet, faults: Iterator[Fault], pace: float, tally: Tally) -> None:
         setting = self.setting
@@ -205,7 +207,7 @@ class Round:
     def _wait(self, seconds: float) -> None:
         self._clock.wait(threading.Event(), seconds)
 
-    def _played(self, runtime: Runtime) -> Played:
+    def _played(self, runtime: Runtime, stuck: tuple[tuple[str, str, str], ...]) -> Played:
         engine = runtime._parts.engine
         with engine.read() as tx:
             damage = tuple(engine.health.damage(tx))
@@ -218,7 +220,7 @@ class Round:
         return Played(
             runs={run.id: facts_of(runtime, run.id) for run in ended},
             spared=frozenset(run.id for run in ended if self.calm and ran_out(runtime, run.id)),
-            stuck=tuple(_stuck(runtime, [run.id for run in known if not run.is_ended])),
+            stuck=tuple(one for one in stuck if one[0] not in {run.id for run in ended}),
             deaths=tuple(self._deaths),
             broken=broken,
             damage=damage,

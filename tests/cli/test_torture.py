@@ -176,7 +176,9 @@ def test_a_step_that_has_come_due_does_not_wait_for_its_time_where_hung_executor
     code, told = tortured(project, "--package", "hangs", "--input", "1", *options)
     assert (code, told["rounds"]) == (1, 0)
     assert [(one["kind"], one["step_id"]) for one in told["broken"]] == [("undisturbed", "hang")]
-    assert "does not end" in told["broken"][0]["text"]
+    text = told["broken"][0]["text"]
+    assert "does not end" in text
+    assert "no live worker" not in text
 
 
 def test_what_is_never_the_same_is_not_blamed_on_faults(project: Shell) -> None:
