@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,8 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
 
 
 def by_hand(tmp_path: Path, sql: str) -> None:
-    connection = sqlite3.connect(tmp_path / "kept.db")
-    with connection:
+    with closing(sqlite3.connect(tmp_path / "kept.db")) as connection, connection:
         assert connection.execute(sql).rowcount > 0
-    connection.close()
 
 
 def test_a_sound_store_is_sound_before_during_and_after_its_work(runtime: Runtime) -> None:

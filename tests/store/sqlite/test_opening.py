@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def opened(path: Path) -> tuple[Database, Tables]:
 
 
 def version_of(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         return int(connection.execute("SELECT number FROM meta WHERE key = 'schema'").fetchone()[0])
 
 
@@ -54,7 +55,7 @@ def test_an_older_store_is_brought_up_to_date_step_by_step(path: Path) -> None:
     assert migrate(db, tables, steps=steps, version=3) == 1
     assert migrate(db, tables, steps=steps, version=3) == 3
     db.close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT a FROM second").fetchall() == [(1,)]
 
 

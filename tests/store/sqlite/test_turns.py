@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from flowkit.store import sqlite_turns
 from flowkit.store.sqlite_turns import BUSY_SECONDS, begin_in_turn
 
 BEGIN = "BEGIN IMMEDIATE"
+Connect = Callable[[], sqlite3.Connection]
 
 
 @pytest.fixture
@@ -24,12 +27,20 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "some.db"
 
 
-def connected(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+@pytest.fixture
+def connected(file: Path) -> Iterator[Connect]:
+    """Gives connections to the file."""
+    with ExitStack() as opened:
+
+        def connect() -> sqlite3.Connection:
+            raw = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+            return opened.enter_context(closing(raw))
+
+        yield connect
 
 
-def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrote(file: Path) -> None:
-    writing, waiting = connected(file), connected(file)
+def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrote(connected: Connect) -> None:
+    writing, waiting = connected(), connected()
     writing.execute(BEGIN)
     seen: list[tuple[str]] = []
 
@@ -46,9 +57,11 @@ def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrot
     assert seen == [("written first",)]
 
 
-def test_who_has_waited_long_enough_is_refused_and_may_try_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_waited_long_enough_is_refused_and_may_try_again(
+    connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite_turns, "BUSY_SECONDS", 0.05)
-    writing, waiting = connected(file), connected(file)
+    writing, waiting = connected(), connected()
     writing.execute(BEGIN)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         begin_in_turn(waiting, BEGIN)
@@ -56,15 +69,15 @@ def test_who_has_waited_long_enough_is_refused_and_may_try_again(file: Path, mon
     begin_in_turn(waiting, BEGIN)
 
 
-def test_what_is_no_matter_of_turns_is_raised_at_once(file: Path) -> None:
-    connection = connected(file)
+def test_what_is_no_matter_of_turns_is_raised_at_once(connected: Connect) -> None:
+    connection = connected()
     with pytest.raises(sqlite3.OperationalError, match="syntax"):
         begin_in_turn(connection, "BEGIN SOMEHOW")
 
 
-def test_reads_are_as_patient_as_before(file: Path) -> None:
+def test_reads_are_as_patient_as_before(connected: Connect) -> None:
     # They wait while another process recovers the file after a crash.
-    connection = connected(file)
+    connection = connected()
     for begin in (BEGIN, "BEGIN SOMEHOW"):
         try:
             begin_in_turn(connection, begin)
