@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import psycopg
 import pytest
 
-from flowkit import PostgresStore, SystemClock
 from flowkit.store.engine import Engine
 from flowkit.store.statements import Statement
-from tests.postgres import PostgresPlace
-
-
-@pytest.fixture
-def engine(place: PostgresPlace) -> Iterator[Engine]:
-    opened = PostgresStore(place.url).open(SystemClock())
-    yield opened
-    opened.db.close()
 
 
 @pytest.fixture
