@@ -14,7 +14,8 @@ from flowkit.runtime.baton import Baton
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
-from flowkit.scheduler.cycle import Cycle, Demand, Taken, Turned
+from flowkit.scheduler.cycle import Cycle, Taken, Turned
+from flowkit.scheduler.search import Demand
 from flowkit.store.database import Session
 from flowkit.store.tally import Tally
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -10,38 +10,19 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.errors import RuntimeClosed, StoreError
 from flowkit.model.events import Event
-from flowkit.model.limits import BACKWARD_TOLERANCE
 from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
-from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
+from flowkit.scheduler.choose import Line, Turns, choose, limited
+from flowkit.scheduler.search import Demand, Search
 from flowkit.scheduler.sweep import Sweeper
 from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.keys import run_of
-from flowkit.store.lanes import Glance, Lane
+from flowkit.store.lanes import Lane
 from flowkit.store.leases import Claim, Held, Specs
 from flowkit.store.tally import Tally
-
-
-@attrs.frozen
-class Demand:
-    """What a worker asks of a cycle.
-
-    Attributes:
-        slots: how many more attempts it can run.
-        kinds: the kinds it serves.
-        run: lease steps of this run only.
-        skip: steps not to lease in this cycle.
-        queues: lease from these queues only.
-    """
-
-    slots: int
-    kinds: Collection[str]
-    run: int | None = None
-    skip: Collection[int] = frozenset()
-    queues: Collection[str] | None = None
 
 
 @attrs.frozen
@@ -109,6 +90,7 @@ class Cycle:
         self._token = token
         self._turns = Turns()
         self._sweeper = Sweeper(engine, lease)
+        self._search = Search(engine)
         self.listening = True
 
     def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
@@ -146,15 +128,16 @@ class Cycle:
 
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
-        with engine.write() as tx:
+        asked = engine.outcomes.ask(inbox) if inbox else None
+        with engine.write(asked) as tx:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if inbox:
-                settled = engine.outcomes.settle(tx, inbox, tally)
-                turned.verdicts, turned.moves, turned.promoted = settled.verdicts, settled.moves, settled.promoted
-            promoted, left = self._sweeper.sweep(tx, tally) if sweeps else (0, False)
-            turned.promoted += promoted
+                settled = engine.outcomes.settle(tx, inbox, tally, asked)
+                turned.verdicts, turned.moves = settled.verdicts, settled.moves
+            left = self._sweeper.sweep(tx, tally) if sweeps else False
             taken = self._take(tx, demand, tally)
             turned.events = engine.history.close(tx, tally)
+        turned.promoted = tally.promoted
         turned.leased, events = self.load(taken)
         turned.events += events
         turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
@@ -189,7 +172,7 @@ class Cycle:
             times = (seen.due_at if demand.slots else None, self._sweeper.next_at(seen, now))
             if any(at is not None and at <= now for at in times):
                 return True, now, {}
-            lines = self._lines(tx, demand, seen) if demand.slots else []
+            lines = self._search.lines(tx, demand, seen) if demand.slots else []
         if any(line.room(now) for line in lines):
             return True, now, {}
         held = limited(lines, now)
@@ -203,19 +186,19 @@ class Cycle:
         try:
             with engine.write() as tx:
                 tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
-                promoted, _ = self._sweeper.take_back(tx, tally, waits=True)
+                self._sweeper.take_back(tx, tally, waits=True)
                 events = engine.history.close(tx, tally)
         except StoreError:
             return
-        turned.promoted += promoted
+        turned.promoted += tally.promoted
         turned.events += events
 
     def _take(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
         claim = Claim(self._worker_id, self._token(), self._lease)
         if not demand.slots:
             return Taken([], claim, {}, tally.now)
-        seen = self._ready(tx, demand, tally.now)
-        lines = self._locked_lines(tx, demand, seen, tally)
+        seen = self._search.ready(tx, demand, tally)
+        lines = self._search.locked_lines(tx, demand, seen, tally)
         later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
@@ -227,7 +210,7 @@ class Cycle:
         if busy and demand.run is None:
             # The best steps are of runs that others are at; behind them may be runs that nobody is at.
             seen = attrs.evolve(seen, queues={line.queue.name: line.queue for line in lines})
-            lines = self._lines(tx, demand, seen, busy)
+            lines = self._search.lines(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
             free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
@@ -241,39 +224,6 @@ class Cycle:
         if others := wanted - tally.mine:
             tally.mine |= self._engine.runs.claim(tx, others)
         return wanted & tally.mine
-
-    def _locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
-        queues = self._engine.queues.lock(tx, seen.queues)
-        lines = self._lines(tx, demand, seen if queues is None else attrs.evolve(seen, queues=queues))
-        if queues is not None:
-            # Time passed while another worker had them. What starts now is later than what it started, and than the
-            # end of what made room: by the one clock that all of them have, and as their histories say.
-            refilled = [queue.bucket.refilled_at for queue in queues.values() if queue.bucket is not None]
-            now = max(tally.now, tx.exact_now())
-            tally.now = max(now, *(at for at in refilled if at - now < BACKWARD_TOLERANCE), now)
-        return lines
-
-    def _ready(self, tx: Session, demand: Demand, now: Micros) -> Glance:
-        seen = self._engine.lanes.glance(tx, demand.kinds, demand.queues)
-        if seen.due_at is None or seen.due_at > now:
-            return seen
-        self._engine.reclaim.come_due(tx, now)
-        return self._engine.lanes.glance(tx, demand.kinds, demand.queues)
-
-    def _lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
-        engine, queues = self._engine, seen.queues
-        by_queue: dict[str, list[Lane]] = {}
-        for lane in seen.ready:
-            by_queue.setdefault(lane.queue, []).append(lane)
-        limits = any(queue.max_workers is not None for queue in queues.values())
-        in_flight = engine.queues.in_flight(tx) if limits else {}
-        most = demand.slots + len(demand.skip)
-        lines = []
-        for name, members in by_queue.items():
-            found = [engine.lanes.candidates(tx, lane.id, most, demand.run, beside) for lane in members]
-            fresh = [c for c in merged(found) if c.key not in demand.skip]
-            lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
-        return lines
 
     def _spend(self, tx: Session, lines: Sequence[Line], started: Sequence[str], now: Micros) -> None:
         # Tokens are taken only for the rows that the lease really got.

@@ -28,21 +28,23 @@ class Sweeper:
         self._swept_at: Micros | None = None
         self._timed_at: Micros | None = None
 
-    def sweep(self, tx: Session, tally: Tally) -> tuple[int, bool]:
+    def sweep(self, tx: Session, tally: Tally) -> bool:
         """Take back what has expired, unless that was looked at just now.
 
-        Returns how many steps were promoted by it, and whether some were left out, of runs that others have locked.
+        Returns whether some of it was left out, of runs that others have locked.
         """
         self.keep_time(tx, tally)
         if self._is_recent(self._swept_at, tally.now) and not self._distrusts:
-            return 0, False
+            return False
         self._swept_at = tally.now
         return self.take_back(tx, tally)
 
-    def take_back(self, tx: Session, tally: Tally, *, waits: bool = False) -> tuple[int, bool]:
+    def take_back(self, tx: Session, tally: Tally, *, waits: bool = False) -> bool:
         """Take back what has expired; with *waits*, wait for runs that others have locked."""
         ended, left = self._engine.reclaim.expired(tx, tally, waits=waits)
-        return self._engine.propagation.spread(tx, ended, tally) if ended else 0, left
+        if ended:
+            self._engine.propagation.spread(tx, ended, tally)
+        return left
 
     def keep_time(self, tx: Session, tally: Tally) -> None:
         """Leave a mark of the time, by which it is recognised should the clock be set back; see to it if it was."""

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from flowkit.errors import StoreError
 from flowkit.store.dialect import Dialect
-from flowkit.store.sessions import Session
+from flowkit.store.sessions import Row, Session
+from flowkit.store.statements import Asked
 
 
 class Connector(Protocol):
@@ -35,8 +36,8 @@ class Connector(Protocol):
     def join(self, raw: Any) -> Any:
         """Return the program's own connection as a session can speak to it."""
 
-    def begin(self, raw: Any) -> None:
-        """Open a transaction."""
+    def begin(self, raw: Any, first: Asked | None = None) -> list[Row]:
+        """Open a transaction, and return the rows of its *first* statement."""
 
     def read(self, raw: Any) -> None:
         """Make a connection ready for reads without a transaction."""

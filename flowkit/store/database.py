@@ -15,7 +15,7 @@ from flowkit.clock import Clock
 from flowkit.errors import DataCorrupted, RuntimeClosed, StoreError
 from flowkit.store.connector import Connector, Program
 from flowkit.store.sessions import Row, Session
-from flowkit.store.statements import Statement
+from flowkit.store.statements import Asked, Statement
 
 __all__ = ["Connector", "Database", "Program", "Row", "Session"]
 
@@ -57,9 +57,13 @@ class Database:
         """Open a session for reading; inside a transaction of this thread it is that transaction's."""
         return self._session(writes=False)
 
-    def write(self) -> AbstractContextManager[Session]:
-        """Open a transaction that commits when the block ends and rolls back when it raises."""
-        return self._session(writes=True)
+    def write(self, first: Asked | None = None) -> AbstractContextManager[Session]:
+        """Open a transaction that commits when the block ends and rolls back when it raises.
+
+        Args:
+            first: asked for at once, where that spares a round trip; ``answer`` of the session gives its rows.
+        """
+        return self._session(writes=True, first=first)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* now, or when the transaction that the program has open in this thread commits."""
@@ -93,7 +97,7 @@ class Database:
             yield from self._reading()
 
     @contextmanager
-    def _session(self, *, writes: bool) -> Iterator[Session]:
+    def _session(self, *, writes: bool, first: Asked | None = None) -> Iterator[Session]:
         current: Session | None = getattr(self._local, "session", None)
         if current is not None:
             if self._local.pid != os.getpid():
@@ -107,7 +111,7 @@ class Database:
             if joined is not None:
                 yield from self._join(joined, writes=writes)
             elif writes:
-                yield from self._transaction()
+                yield from self._transaction(first)
             else:
                 yield from self._reading()
 
@@ -130,11 +134,13 @@ class Database:
             raw.execute("RELEASE SAVEPOINT flowkit")
         self._program.after_commit(session.committed)
 
-    def _transaction(self) -> Iterator[Session]:
+    def _transaction(self, first: Asked | None) -> Iterator[Session]:
         with self._connection(writes=True) as lent:
             session = self._connector.session(lent.raw, self.clock, self.dialect, writes=True)
             try:
-                self._connector.begin(lent.raw)
+                rows = self._connector.begin(lent.raw, first)
+                if first is not None:
+                    session.opened_with(first, rows)
                 self._local.session, self._local.pid = session, self._pid
                 yield session
                 self._connector.commit(lent.raw, session.notices)

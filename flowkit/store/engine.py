@@ -24,6 +24,7 @@ from flowkit.store.queues import Queues
 from flowkit.store.reclaim import Reclaim
 from flowkit.store.runs import Runs
 from flowkit.store.starts import Starts
+from flowkit.store.statements import Asked
 from flowkit.store.tables import make_tables
 from flowkit.store.unfinished import Unfinished
 from flowkit.store.views import Views
@@ -70,6 +71,6 @@ class Engine:
         """Open a session for reading."""
         return self.db.read()
 
-    def write(self) -> AbstractContextManager[Session]:
-        """Open a transaction."""
-        return self.db.write()
+    def write(self, first: Asked | None = None) -> AbstractContextManager[Session]:
+        """Open a transaction, perhaps with its *first* question."""
+        return self.db.write(first)

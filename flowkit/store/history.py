@@ -55,6 +55,7 @@ class History:
 
     def close(self, tx: Session, tally: Tally) -> list[Event]:
         """Write the runs' counters and histories: the last thing a transaction does. Returns its events."""
+        tally.catch_up()
         if not tally.runs:
             self._announce(tx, tally, [])
             return tally.facts({})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-from peewee import JOIN, SQL, Select, fn
+from peewee import JOIN, SQL, Select, Tuple, fn
 
 from flowkit.clock import Micros
 from flowkit.store.database import Database, Row, Session
@@ -15,6 +15,9 @@ from flowkit.store.keys import first_key, last_key
 from flowkit.store.queues import StoredQueue, queue_columns, queue_from
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
+
+Found = Callable[[], "list[Candidate]"]
+"""Gives the best ready steps of a lane, which were asked for before."""
 
 
 @attrs.frozen
@@ -35,12 +38,19 @@ class Glance:
         expires_at: when the next lease runs out.
         ready: the lanes it serves that have a step ready.
         queues: the queues of those lanes.
+        found: by lane, what gives candidates that were asked for with the glance.
     """
 
     due_at: Micros | None
     expires_at: Micros | None
     ready: list[Lane]
     queues: dict[str, StoredQueue]
+    found: Mapping[int, Found] = attrs.field(factory=dict)
+
+    @property
+    def served(self) -> list[Lane]:
+        """Return the lanes of queues that are not paused."""
+        return [lane for lane in self.ready if not self.queues[lane.queue].paused]
 
 
 @attrs.frozen
@@ -112,6 +122,13 @@ class Lanes:
         return self._ready(SQL("+key").between(param("first"), param("last")))
 
     @statement
+    def _candidates_like(self) -> Any:
+        s, like = self._t.steps, (param("priority"), param("ready_at"))
+        # Compared as rows, so that no other index comes into question than that of what is ready, in its order.
+        place = Tuple(s.priority, s.ready_at, s.key)
+        return self._ready(place >= Tuple(*like, param("first")), place <= Tuple(*like, param("last")))
+
+    @statement
     def _candidates_beside(self) -> Any:
         return self._ready(self._t.steps.run.not_in(self.db.dialect.keys("beside")))
 
@@ -180,6 +197,27 @@ class Lanes:
     def waiting(self, tx: Session, run: int) -> set[tuple[str, str]]:
         """Return the kind and queue of each of a run's ready steps."""
         return set(tx.rows(self._waiting, first=first_key(run), last=last_key(run)))
+
+    def ask(self, tx: Session, lane: int, limit: int, head: Candidate, mine: int | None) -> Found:
+        """Ask for the candidates of a lane, which come with the next statement.
+
+        Args:
+            mine: of steps that are equally good, those of this run come first, if the best are as good as *head*.
+        """
+        asked = tx.ahead(self._candidates, lane=lane, limit=limit)
+        if mine is None:
+            return lambda: [Candidate(*row) for row in asked()]
+        span = {"first": first_key(mine), "last": last_key(mine)}
+        like = {"priority": head.priority, "ready_at": head.ready_at}
+        near = tx.ahead(self._candidates_like, lane=lane, limit=limit, **span, **like)
+
+        def found() -> list[Candidate]:
+            best, own = asked(), near()
+            if own and best[0][:2] == (head.priority, head.ready_at):
+                best = list(dict.fromkeys([*own, *best]))
+            return [Candidate(*row) for row in best]
+
+        return found
 
     def candidates(
         self, tx: Session, lane: int, limit: int, run: int | None = None, beside: Collection[int] = ()

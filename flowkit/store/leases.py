@@ -136,6 +136,7 @@ class Leases:
         rows = tx.rows(self._take, keys=json.dumps(list(keys)), expires_at=tally.now + claim.lease, **values)
         found = {row[0]: Held(*row) for row in rows}
         held = [found[key] for key in keys if key in found]
+        tally.catch_up()
         for row in held:
             tally.note("step_leased", row.key, row.epoch).started = True
         return held

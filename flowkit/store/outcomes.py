@@ -25,18 +25,17 @@ from flowkit.store.graphs import EmitConflict, Graphs
 from flowkit.store.keys import place_of
 from flowkit.store.propagate import Propagation
 from flowkit.store.runs import Runs, StoredRun
-from flowkit.store.statements import Statement, param, statement
+from flowkit.store.statements import Asked, Statement, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
 
 
 @attrs.define
 class Settled:
-    """What became of a batch: for each settlement, in order, a verdict and the move it made; and what it promoted."""
+    """What became of a batch: for each settlement, in order, a verdict and the move it made."""
 
     verdicts: list[Verdict]
     moves: list[Move | None]
-    promoted: int = 0
 
 
 @attrs.define
@@ -130,9 +129,19 @@ class Outcomes:
         )
         return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
 
-    def settle(self, tx: Session, batch: Sequence[Settlement], tally: Tally) -> Settled:
-        """Write every outcome whose lease still holds, with all its effects, and say of each what became of it."""
-        standing = self._runs.standing(tx, {item.leased.run_key for item in batch})
+    def ask(self, batch: Sequence[Settlement]) -> Asked:
+        """Return the question that a transaction which settles a batch may begin with."""
+        return self._runs.ask_standing({item.leased.run_key for item in batch})
+
+    def settle(
+        self, tx: Session, batch: Sequence[Settlement], tally: Tally, asked: Asked | None = None
+    ) -> Settled:
+        """Write every outcome whose lease still holds, with all its effects, and say of each what became of it.
+
+        Args:
+            asked: what ``ask`` returned, if the transaction began with it.
+        """
+        standing = self._runs.standing(tx, asked or self.ask(batch))
         tally.mine.update(standing)
         items = [_Item(settlement, settlement.outcome) for settlement in map(_within_budget, batch)]
         first = _once(items, standing)
@@ -143,11 +152,12 @@ class Outcomes:
         waiting = self._propagation.ask(tx, ending) if ending else None
         for move, group in groups.items():
             self._write(tx, move, group, ended, tally)
-        promoted = self._propagation.spread(tx, ended, tally, waiting) if ended else 0
+        if ended:
+            self._propagation.spread(tx, ended, tally, waiting)
         for item in items:
             if item.verdict is None and item.is_of(standing):
                 item.verdict = self._closing.verdict(tx, item.settlement, tally)
-        return Settled([item.verdict or Verdict.LOST for item in items], [item.move for item in items], promoted)
+        return Settled([item.verdict or Verdict.LOST for item in items], [item.move for item in items])
 
     def _prepare(self, tx: Session, items: list[_Item], standing: dict[int, StoredRun], tally: Tally) -> None:
         """Add what successful attempts emit, and turn those whose effects are refused into failures."""

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowkit.clock import FollowingClock, SystemClock
+from flowkit.clock import FollowingClock, Micros, SystemClock
 from flowkit.errors import StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
 from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, PostgresSession, driver
 from flowkit.store.postgres_errors import is_final, translate
+from flowkit.store.postgres_wire import PREPARED
+from flowkit.store.sessions import Row
+from flowkit.store.statements import Asked
 
 OLDEST = 12
 """The oldest PostgreSQL whose planner looks into the queries that a check names before it asks."""
@@ -29,9 +32,6 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 PATIENCE_SECONDS = 5.0
 """After how long no attempt is made any more: where nobody answers at all, one takes long enough by itself."""
-
-PREPARED = 300
-"""How many statements a connection keeps prepared: more than flowkit has."""
 
 TIME_SECONDS = 10.0
 """How old the server's time may be for a read; a transaction is told it when it begins."""
@@ -121,16 +121,23 @@ class PostgresConnector:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
         return Connection(raw, self.dialect.schema)
 
-    def begin(self, raw: Connection) -> None:
-        """Open a transaction; the server's time comes with it, so one round trip does for both."""
+    def begin(self, raw: Connection, first: Asked | None = None) -> list[Row]:
+        """Open a transaction, and return the rows of its *first* statement; the server's time comes with it."""
         # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
         limits = () if raw.is_settled else _limits("LOCAL")
         opened = (self.dialect.begin, *limits, f"SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})")
         raw.plan_anew()
         if self.clock is None:
-            raw.begin(*opened)
-        else:
-            self.clock.ask(lambda: int(raw.begin(*opened, TIME).fetchone()[0]))
+            return raw.begin(*opened, first=first)[1]
+        rows: list[Row] = []
+
+        def shown() -> Micros:
+            told, found = raw.begin(*opened, TIME, first=first)
+            rows.extend(found)
+            return int(told[0][0])
+
+        self.clock.ask(shown)
+        return rows
 
     def read(self, raw: Connection) -> None:
         """Make ready for reads: see to it that plans are fresh, and that the server's time is known well enough."""

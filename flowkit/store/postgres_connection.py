@@ -9,11 +9,9 @@ from typing import Any
 
 from flowkit.clock import FollowingClock, Micros, SystemClock
 from flowkit.errors import MissingExtra
+from flowkit.store.postgres_wire import Answer, Call, Wire
 from flowkit.store.sessions import Row, Session
-from flowkit.store.statements import Statement
-
-Call = tuple[Any, str, Sequence[Any]]
-"""A cursor, and a statement to run on it with its parameters."""
+from flowkit.store.statements import Asked, Statement
 
 TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 ROWS_AT_ONCE = 5000
@@ -68,65 +66,75 @@ class Connection:
     def _use(self, raw: Any) -> None:
         self._raw = raw
         self._open = False
-        self._cursor = self._new_cursor()
-        self._other = self._new_cursor()
-
-    def _new_cursor(self) -> Any:
-        return self._raw.cursor(row_factory=self._psycopg.rows.tuple_row)
+        # Behind a pooler, and on the program's own connection, nothing may be prepared, nor be sent in pieces.
+        is_own = self._reopen is not None and self.is_settled and bool(self._psycopg.Pipeline.is_supported())
+        self._wire = Wire(raw) if is_own else None
+        self._cursor = raw.cursor(row_factory=self._psycopg.rows.tuple_row)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Run one statement."""
-        if self._put_off:
-            return self._all((self._cursor, sql, parameters))
-        return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
+        """Run one statement, after those that were put off; returns what its rows are fetched from."""
+        if self._wire is None:
+            return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
+        return self._send((Answer(), sql, parameters))
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; they are sent together."""
         self._flush()
         self._again(lambda: self._cursor.executemany(sql, rows))
 
-    def together(self, *statements: str) -> Any:
-        """Run several statements without parameters in one round trip, and return the last one's cursor."""
-        self._flush()
-        return self._again(lambda: self._at_once(statements))
+    def _together(self, statements: Sequence[str], last: Asked | None) -> tuple[list[Row], list[Row]]:
+        """Run several statements without parameters, and perhaps *last* with some, in one round trip.
 
-    def _at_once(self, statements: Sequence[str]) -> Any:
-        if len(statements) > 1 and self._is_pipelined:
-            return self._all(*((self._cursor, sql, ()) for sql in statements))
+        Returns the rows of the last one without parameters, and those of *last*.
+        """
+        if self._wire is None:
+            told = self._again(lambda: self._one_after_another(statements))
+            return told, self.execute(last.statement.sql, last.bound).fetchall() if last else []
+        calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
+        asked: list[Call] = [(Answer(), last.statement.sql, last.bound)] if last else []
+        self._send(*calls, *asked)
+        return calls[-1][0].fetchall(), asked[0][0].fetchall() if asked else []
+
+    def _one_after_another(self, statements: Sequence[str]) -> list[Row]:
         # Without parameters the server takes several statements for one, which it plans each time.
         cursor = self._cursor.execute("; ".join(statements))
         while cursor.nextset():
             pass
-        return cursor
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        return rows
 
-    def put_off(self, sql: str, parameters: Sequence[Any], *, for_rows: bool = False) -> Any:
-        """Run a statement together with the next one, in one round trip; returns the cursor that then has its rows.
+    def put_off(self, sql: str, parameters: Sequence[Any]) -> Callable[[], list[Row]]:
+        """Run a statement together with the next one, in one round trip; returns what gives its rows.
 
         In a transaction of our own, and where statements can be sent together; elsewhere it is run at once.
         """
-        cursor = self._new_cursor() if for_rows else self._other
-        if not (self._open and self._is_pipelined):
-            return cursor.execute(sql, parameters, prepare=self._prepare)
-        self._put_off.append((cursor, sql, parameters))
-        if len(self._put_off) >= TOGETHER:
+        if self._wire is None:
+            cursor = self.execute(sql, parameters)
+            rows: list[Row] = cursor.fetchall() if cursor.description else []
+            return lambda: rows
+        answer = Answer()
+        self._put_off.append((answer, sql, parameters))
+        if len(self._put_off) >= TOGETHER or not self._open:
             self._flush()
-        return cursor
+        return lambda: self._rows_of(answer)
+
+    def _rows_of(self, answer: Answer) -> list[Row]:
+        if not answer.is_there:
+            self._flush()
+        return answer.fetchall()
 
     def _flush(self) -> None:
         if self._put_off:
-            self._all()
+            self._send()
 
-    def _all(self, *last: Call) -> Any:
+    def _send(self, *last: Call) -> Any:
         calls, self._put_off = [*self._put_off, *last], []
-        with self._raw.pipeline():
-            for cursor, sql, parameters in calls:
-                cursor.execute(sql, parameters, prepare=self._prepare)
+        self._again(lambda: self._said(calls))
         return calls[-1][0]
 
-    @property
-    def _is_pipelined(self) -> bool:
-        # Behind a pooler the pieces of a pipeline may take other ways.
-        return self._reopen is not None and self.is_settled and bool(self._psycopg.Pipeline.is_supported())
+    def _said(self, calls: Sequence[Call]) -> None:
+        assert self._wire is not None
+        self._wire.send(calls)
 
     def _again(self, run: Callable[[], Any]) -> Any:
         # A connection that was idle while the server went away is found out by the next statement. Outside of a
@@ -156,11 +164,14 @@ class Connection:
         """Return the server's time."""
         return int(self.execute(TIME).fetchone()[0])
 
-    def begin(self, *statements: str) -> Any:
-        """Open a transaction with these statements, and return the last one's cursor."""
-        cursor = self.together(*statements)
+    def begin(self, *statements: str, first: Asked | None = None) -> tuple[list[Row], list[Row]]:
+        """Open a transaction with these statements, and perhaps *first*, in one round trip.
+
+        Returns the rows of the last of the statements, and those of *first*.
+        """
+        told = self._together(statements, first)
         self._open = True
-        return cursor
+        return told
 
     def commit(self) -> str:
         """Commit, and return what the server says it did."""
@@ -257,8 +268,8 @@ class PostgresSession(Session):
         """Ask for rows that are needed after the next statement, and return what gives them then."""
         if not self.writes:
             return super().ahead(statement, **values)
-        cursor = self._raw.put_off(statement.sql, statement.bind(values), for_rows=True)
-        return lambda: list(cursor.fetchall())
+        rows: Callable[[], list[Row]] = self._raw.put_off(statement.sql, statement.bind(values))
+        return rows
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run SQL that is not compiled, and that names the store's tables without their schema."""

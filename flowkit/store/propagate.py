@@ -85,23 +85,19 @@ class Propagation:
         """Ask what waits for these steps, of which some may be about to end; the answer comes with what ends them."""
         return tx.ahead(self._edges, targets=json.dumps(list(keys)))
 
-    def spread(self, tx: Session, ended: dict[int, bool], tally: Tally, waiting: Waiting | None = None) -> int:
+    def spread(self, tx: Session, ended: dict[int, bool], tally: Tally, waiting: Waiting | None = None) -> None:
         """Tell everything that waits for the *ended* steps (key to: did it succeed), and what waits for that in turn.
 
         Args:
             waiting: what ``ask`` returned for those steps, and perhaps for others.
-
-        Returns how many steps were promoted.
         """
-        promoted = 0
         while ended:
             edges = waiting() if waiting is not None else tx.rows(self._edges, targets=json.dumps(list(ended)))
             waiting = None
             level = self._look(tx, ended, [edge for edge in edges if edge[0] in ended])
             ended = self._cancel_dead(tx, level.dead, tally) if level.dead else {}
             if level.met:
-                promoted += self._promote(tx, level.met, tally)
-        return promoted
+                self._promote(tx, level.met, tally)
 
     def _look(self, tx: Session, ended: dict[int, bool], edges: list[Row]) -> _Round:
         level = _Round()
@@ -150,8 +146,13 @@ class Propagation:
             tally.tell("step_canceled", run_of(key), step_id=step_id, fields={"reason": reason})
         return {key: False for key, _, _ in canceled}
 
-    def _promote(self, tx: Session, met: dict[int, int], tally: Tally) -> int:
-        rows = tx.rows(self._count_down, waiters=json.dumps(list(met.items())), now=tally.now)
-        ready = [key for key, status in rows if status == PROMOTE.target.value]
-        tally.note_many("step_promoted", ready)
-        return len(ready)
+    def _promote(self, tx: Session, met: dict[int, int], tally: Tally) -> None:
+        counted = tx.ahead(self._count_down, waiters=json.dumps(list(met.items())), now=tally.now)
+
+        def note() -> None:
+            ready = [key for key, status in counted() if status == PROMOTE.target.value]
+            tally.note_many("step_promoted", ready)
+            tally.promoted += len(ready)
+
+        # What is promoted is of no interest before something is leased, so the answer comes with that.
+        tally.owe(note)

@@ -138,7 +138,10 @@ class Reclaim:
         """
         found = [_Expired(*row) for row in tx.rows(self._expired, now=tally.now)]
         runs = {step.run for step in found}
-        mine = runs and (set(self._runs.standing(tx, runs)) if waits else self._runs.claim(tx, runs))
+        if waits:
+            mine = set(self._runs.standing(tx, self._runs.ask_standing(runs)))
+        else:
+            mine = self._runs.claim(tx, runs) if runs else set()
         tally.mine |= mine
         if runs and not self.db.dialect.one_writer:
             # Before its run was locked, a step may have been settled, and the run canceled.

@@ -13,7 +13,7 @@ from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
-from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import RunChange, Tally
 
@@ -190,10 +190,14 @@ class Runs:
         row = tx.row(self._by_id_locked, id=run_id)
         return _stored(row) if row else None
 
-    def standing(self, tx: Session, keys: Iterable[int]) -> dict[int, StoredRun]:
-        """Return how these runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
+    def ask_standing(self, keys: Iterable[int]) -> Asked:
+        """Return the question how these runs stand, for ``standing``."""
+        return Asked(self._by_key_locked, {"keys": json.dumps(sorted(keys))})
+
+    def standing(self, tx: Session, asked: Asked) -> dict[int, StoredRun]:
+        """Return how runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
         # Whoever waits for a run holds, of runs, lower keys only, and nothing else: so nobody waits in a circle.
-        return {row[0]: _stored(row) for row in tx.rows(self._by_key_locked, keys=json.dumps(sorted(keys)))}
+        return {row[0]: _stored(row) for row in tx.answer(asked)}
 
     def claim(self, tx: Session, keys: Iterable[int]) -> set[int]:
         """Lock those of the runs that nobody else has locked, without waiting, and return them."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowkit.clock import Clock, Micros
 from flowkit.store.dialect import Dialect
-from flowkit.store.statements import Statement
+from flowkit.store.statements import Asked, Statement
 
 Row = tuple[Any, ...]
 
@@ -16,16 +16,27 @@ Row = tuple[Any, ...]
 class Session:
     """One connection while somebody reads or has a transaction open on it."""
 
-    __slots__ = ("_after", "_clock", "_raw", "dialect", "joined", "notices", "writes")
+    __slots__ = ("_after", "_answered", "_clock", "_raw", "dialect", "joined", "notices", "writes")
 
     def __init__(self, raw: Any, clock: Clock, dialect: Dialect, *, writes: bool, joined: bool = False) -> None:
         self._raw = raw
         self._clock = clock
         self._after: list[Callable[[], None]] = []
+        self._answered: tuple[Asked, list[Row]] | None = None
         self.notices: list[str] = []
         self.dialect = dialect
         self.writes = writes
         self.joined = joined
+
+    def opened_with(self, first: Asked, rows: list[Row]) -> None:
+        """Keep the rows of the statement that the transaction was opened with."""
+        self._answered = (first, rows)
+
+    def answer(self, asked: Asked) -> list[Row]:
+        """Return the rows of what was asked: those that came with the beginning, if they did."""
+        if self._answered is not None and self._answered[0] is asked:
+            return self._answered[1]
+        return self.rows(asked.statement, **asked.values)
 
     def now(self) -> Micros:
         """Return the engine's time."""

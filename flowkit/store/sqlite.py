@@ -18,8 +18,9 @@ from flowkit.errors import (
     StoreUnavailable,
 )
 from flowkit.store.dialect import SQLiteDialect
-from flowkit.store.sessions import Session
+from flowkit.store.sessions import Row, Session
 from flowkit.store.sqlite_turns import BUSY_SECONDS, begin_in_turn, is_busy
+from flowkit.store.statements import Asked
 
 Durability = Literal["disk", "process"]
 OLDEST = (3, 35, 0)
@@ -150,10 +151,12 @@ class SQLiteConnector:
         """Return the program's connection, as it is."""
         return raw
 
-    def begin(self, raw: Any) -> None:
-        """Open a transaction."""
+    def begin(self, raw: Any, first: Asked | None = None) -> list[Row]:
+        """Open a transaction, and return the rows of its *first* statement."""
         self._verify()
         begin_in_turn(raw, self.dialect.begin)
+        rows: list[Row] = raw.execute(first.statement.sql, first.bound).fetchall() if first else []
+        return rows
 
     def read(self, raw: Any) -> None:
         """Make ready for reads."""

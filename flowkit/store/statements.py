@@ -36,6 +36,19 @@ class Statement:
         return [values[name] for name in self.names]
 
 
+@attrs.frozen(eq=False)
+class Asked:
+    """A statement with what it asks for."""
+
+    statement: Statement
+    values: dict[str, Any]
+
+    @property
+    def bound(self) -> list[Any]:
+        """Return the parameters in the order that the SQL wants them."""
+        return self.statement.bind(self.values)
+
+
 class Compiles(Protocol):
     """What turns a peewee query into a statement."""
 

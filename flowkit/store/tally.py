@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -45,6 +46,7 @@ class Tally:
     Attributes:
         ready: how many more steps were made ready than leased, where others are told of them.
         mine: the keys of runs that nobody else can change before the transaction ends.
+        promoted: how many waiting steps became ready, as far as that is known.
     """
 
     def __init__(self, now: Micros, *, worker_id: str | None = None, listening: bool = True) -> None:
@@ -54,7 +56,19 @@ class Tally:
         self.runs: dict[int, RunChange] = {}
         self.ready = 0
         self.mine: set[int] = set()
+        self.promoted = 0
+        self._owed: list[Callable[[], None]] = []
         self._told: list[tuple[EventName, int, dict[str, Any]]] = []
+
+    def owe(self, note: Callable[[], None]) -> None:
+        """Have *note* called before anything is noted that may follow from what it notes."""
+        self._owed.append(note)
+
+    def catch_up(self) -> None:
+        """Note what is owed."""
+        owed, self._owed = self._owed, []
+        for note in owed:
+            note()
 
     def run(self, key: int) -> RunChange:
         """Return the change of one run."""

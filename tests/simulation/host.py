@@ -20,7 +20,8 @@ from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Cycle, Demand, Turned
+from flowkit.scheduler.cycle import Cycle, Turned
+from flowkit.scheduler.search import Demand
 from tests.simulation import app
 from tests.simulation.clocks import HostClock
 from tests.simulation.files import FrailFiles

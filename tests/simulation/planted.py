@@ -202,7 +202,7 @@ PLANTS: tuple[Plant, ...] = (
         (
             "scheduler.cycle:Cycle._turn",
             "if inbox:",
-            "turned.promoted += self._sweeper.sweep(tx, tally)[0]\n        if inbox:",
+            "self._sweeper.sweep(tx, tally)\n        if inbox:",
         ),
     ),
     plant(
@@ -417,6 +417,7 @@ PLANTS: tuple[Plant, ...] = (
         "a paused queue is not obeyed",
         "G14",
         ("scheduler.choose:Line.room", "if self.queue.paused:", "if self.queue is None:"),
+        ("store.lanes:Glance.served", " if not self.queues[lane.queue].paused", ""),
     ),
     plant(
         "a worker leases kinds that its code does not know",

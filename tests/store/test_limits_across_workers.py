@@ -9,7 +9,7 @@ import pytest
 from flowkit.clock import SECOND
 from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.model.step import LeasedStep
-from flowkit.scheduler.cycle import Demand
+from flowkit.scheduler.search import Demand
 from flowkit.store.check import check
 from flowkit.store.engine import Engine
 from flowkit.store.tally import Tally

@@ -12,7 +12,7 @@ from flowkit.errors import InvalidTransition
 from flowkit.model.outcome import Released
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
-from flowkit.scheduler.cycle import Demand
+from flowkit.scheduler.search import Demand
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
 from tests.places import Place

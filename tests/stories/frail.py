@@ -32,10 +32,10 @@ class FrailStore:
         connector: Any = self._connector
         begin, commit = connector.begin, connector.commit
 
-        def frail_begin(raw: Any) -> None:
+        def frail_begin(raw: Any, first: Any = None) -> Any:
             if self.broken:
                 raise self._error(self.broken)
-            begin(raw)
+            return begin(raw, first)
 
         def frail_commit(raw: Any, notices: Sequence[str]) -> None:
             commit(raw, notices)

@@ -12,7 +12,8 @@ from attrs import define, field
 from flowkit import RunBuilder, Runtime, StepContext, executor
 from flowkit.runtime import worker
 from flowkit.runtime.crew import Crew
-from flowkit.scheduler.cycle import Cycle, Demand, Turned
+from flowkit.scheduler.cycle import Cycle, Turned
+from flowkit.scheduler.search import Demand
 from tests.stories.telling import Meeting, echo, eventually, standing, start
 
 PATIENCE = 30.0

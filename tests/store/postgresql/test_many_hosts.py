@@ -18,7 +18,8 @@ from flowkit.errors import FlowkitError, StoreError
 from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.model.outcome import Outcome
 from flowkit.model.step import LeasedStep, Settlement
-from flowkit.scheduler.cycle import Cycle, Demand
+from flowkit.scheduler.cycle import Cycle
+from flowkit.scheduler.search import Demand
 from flowkit.store.check import check, install_guard
 from flowkit.store.engine import Engine
 from tests.places import Place, open_engine

@@ -12,6 +12,7 @@ from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.store.check import check
 from flowkit.store.engine import Engine
 from flowkit.store.postgres_connection import Connection
+from flowkit.store.statements import Asked
 from tests.places import Place
 from tests.store.flow import Flow, step, success
 
@@ -78,18 +79,19 @@ def hold_the_next_answer(engine: Engine, call: Callable[[], Any]) -> None:
     connector: Any = engine.db._connector
     begin = connector.begin
 
-    def begin_slowly(raw: Any) -> None:
-        def held(*statements: str) -> Any:
-            cursor = Connection.begin(raw, *statements)
+    def begin_slowly(raw: Any, first: Asked | None = None) -> Any:
+        def held(*statements: str, first: Asked | None = None) -> Any:
+            told = Connection.begin(raw, *statements, first=first)
             call()
-            return cursor
+            return told
 
         connector.begin, raw.begin = begin, held
         # What the host knew before is older still, so it takes the answer for the best that there is.
         told, at = connector.clock._told
         connector.clock._told = (told - 60 * SECOND, at)
-        begin(raw)
+        rows = begin(raw, first)
         del raw.begin
+        return rows
 
     connector.begin = begin_slowly
 
