@@ -11,6 +11,7 @@ import pytest
 
 from flowkit import RunBuilder, Runtime, StepHandle, executor, package
 from flowkit.store import postgres_connection
+from flowkit.store.postgres import PostgresConnector
 from tests.postgres import Databases
 
 BESIDE, LINKS = 3000, 200
@@ -76,9 +77,35 @@ def test_what_a_step_reads_is_found_by_keys_whenever_its_statements_were_planned
     assert read_per_step(url, analyzed=False) < READ_PER_STEP
 
 
-def test_statements_are_planned_anew_so_that_what_the_planner_knew_of_a_small_store_is_forgotten(
+def test_what_a_step_reads_is_found_by_keys_also_where_tables_were_analyzed_while_they_were_small(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
     monkeypatch.setattr(postgres_connection, "PLAN_USES", 1)
     assert read_per_step(url, analyzed=True) < READ_PER_STEP
+
+
+def test_statements_are_planned_anew_for_tables_that_have_grown_since(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
+    monkeypatch.setattr(postgres_connection, "PLAN_USES", 1)
+    connection = PostgresConnector({"conninfo": url}, "flowkit", 1, "here").connect()
+    for table, rows in (("small", 1), ("large", 20_000)):
+        connection.execute(f"CREATE TABLE {table} (number integer PRIMARY KEY)")
+        connection.execute(f"INSERT INTO {table} SELECT generate_series(1, {rows})")
+    joined = "SELECT count(*) FROM small JOIN large USING (number)"
+
+    def sought() -> str:
+        """Return the table that the plan seeks in for each row of the other one."""
+        assert connection.execute(joined).fetchone()[0] >= 1
+        name = connection.execute("SELECT name FROM pg_prepared_statements WHERE statement = %s", (joined,)).fetchone()
+        plan = connection.execute(f"EXPLAIN EXECUTE {name[0]}").fetchall()
+        return "small" if any("Index Cond: (number = large.number)" in line for (line,) in plan) else "large"
+
+    assert sought() == "large"
+    connection.execute("INSERT INTO small SELECT generate_series(2, 200000)")
+    assert sought() == "large"
+    connection.plan_anew()
+    assert sought() == "small"
+    connection.close()
