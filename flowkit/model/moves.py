@@ -10,7 +10,7 @@ PENDING, READY, RUNNING = StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNI
 SUCCEEDED, FAILED, CANCELED = StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.CANCELED
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)  # there is one of each
 class Move:
     """A legal change of a step's status, named by the verb people use for it."""
 

@@ -11,6 +11,8 @@ import structlog
 from flowkit.model.events import Event
 from flowkit.runtime.instruments import Instruments
 
+_LOGGER = logging.getLogger("flowkit")
+
 Observer = Callable[[Event], None]
 
 _LEVELS = {
@@ -74,7 +76,7 @@ class Telemetry:
         return (
             self._listens
             or structlog.is_configured()
-            or logging.getLogger("flowkit").isEnabledFor(logging.DEBUG)
+            or _LOGGER.isEnabledFor(logging.DEBUG)
         )
 
     def tell(self, events: Iterable[Event]) -> None:

@@ -45,7 +45,7 @@ class Turns:
 
 def merged(lanes: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     """Merge the lanes of one queue: by priority, then by how long a step is ready."""
-    return list(heapq.merge(*lanes, key=_order))
+    return list(heapq.merge(*lanes, key=_order) if len(lanes) > 1 else lanes[0])
 
 
 def _order(candidate: Candidate) -> tuple[int, Micros, int]:

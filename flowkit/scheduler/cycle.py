@@ -155,9 +155,7 @@ class Cycle:
         """Read what was leased, after the commit; returns the steps and what is to be told of them."""
         if not taken.held:
             return [], []
-        # What an attempt reads never changes, so it is read outside the write lock, where there is one.
-        with self._engine.read() as tx:
-            leased = self._engine.leases.load(tx, taken.held, taken.claim, taken.lanes, taken.now, taken.specs)
+        leased = self._engine.leases.load(taken.held, taken.claim, taken.lanes, taken.now, taken.specs)
         if not self.listening:
             return leased, []
         return leased, [_leased_event(step, row.ready_at, taken.now) for step, row in zip(leased, taken.held)]

@@ -17,12 +17,15 @@ from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.keys import first_key, place_of, run_of
+from flowkit.store.keys import first_key, numbers, place_of, run_of
 from flowkit.store.lanes import Lane
 from flowkit.store.specs import bindings_from, places_in, retry_from
-from flowkit.store.statements import param, statement
+from flowkit.store.statements import Statement, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
+
+FEW = 4
+"""What so many attempts need is read with their leases, also where that holds up other writers."""
 
 Specs = Callable[[], list[Row]]
 """Gives what is stored of the steps that were asked for, each a row that begins with the step's key."""
@@ -133,7 +136,7 @@ class Leases:
     def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> list[Held]:
         """Lease these steps for one worker; the rows that come back are the ones it got."""
         values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
-        rows = tx.rows(self._take, keys=json.dumps(list(keys)), expires_at=tally.now + claim.lease, **values)
+        rows = tx.rows(self._take, keys=numbers(keys), expires_at=tally.now + claim.lease, **values)
         found = {row[0]: Held(*row) for row in rows}
         held = [found[key] for key in keys if key in found]
         tally.catch_up()
@@ -154,12 +157,16 @@ class Leases:
         return {(key, epoch): status for key, epoch, status in rows}
 
     def ask(self, tx: Session, keys: Sequence[int]) -> Specs | None:
-        """Ask for what attempts of these steps need, which comes with the leases; None where writers are held up."""
-        return None if self.db.dialect.one_writer else tx.ahead(self._load, keys=json.dumps(list(keys)))
+        """Ask for what attempts of these steps need, which comes with the leases.
+
+        None where other writers would be held up by it longer than it takes to begin to read afterwards.
+        """
+        if self.db.dialect.one_writer and len(keys) > FEW:
+            return None
+        return tx.ahead(self._load, keys=numbers(keys))
 
     def load(
         self,
-        tx: Session,
         held: Sequence[Held],
         claim: Claim,
         lanes: dict[int, Lane],
@@ -168,13 +175,15 @@ class Leases:
     ) -> list[LeasedStep]:
         """Read what the attempts of these steps need: inputs, policies, and the results bound to them.
 
+        It never changes, so it is read after the commit, as far as it was not asked for before.
+
         Args:
             asked: what ``ask`` returned.
         """
-        rows = asked() if asked is not None else tx.rows(self._load, keys=json.dumps([row.key for row in held]))
+        rows = asked() if asked is not None else self._read(self._load, [row.key for row in held])
         specs = {row[0]: row[1:] for row in rows}
         bindings = {row.key: bindings_from(specs[row.key][4]) for row in held}
-        results, damage = self._bound(tx, bindings)
+        results, damage = self._bound(bindings)
         leased = []
         for row in held:
             places = tuple(places_in(bindings[row.key]))
@@ -185,17 +194,19 @@ class Leases:
             leased.append(_leased(row, lease, lanes[row.lane], specs[row.key], bound))
         return leased
 
-    def _bound(
-        self, tx: Session, bindings: dict[int, tuple[Binding, ...]]
-    ) -> tuple[dict[int, bytes | None], dict[int, str]]:
-        wanted = {first_key(run_of(key)) + place for key, bound in bindings.items() for place in places_in(bound)}
-        return self.results(tx, sorted(wanted)) if wanted else ({}, {})
+    def _read(self, statement_: Statement, keys: Sequence[int]) -> list[Row]:
+        with self.db.read() as tx:
+            return tx.rows(statement_, keys=numbers(keys))
 
-    def results(self, tx: Session, keys: Sequence[int]) -> tuple[dict[int, bytes | None], dict[int, str]]:
+    def _bound(self, bindings: dict[int, tuple[Binding, ...]]) -> tuple[dict[int, bytes | None], dict[int, str]]:
+        wanted = {first_key(run_of(key)) + place for key, bound in bindings.items() for place in places_in(bound)}
+        return self._stored(sorted(wanted)) if wanted else ({}, {})
+
+    def _stored(self, keys: Sequence[int]) -> tuple[dict[int, bytes | None], dict[int, str]]:
         """Return the stored results of these steps, and what is wrong with those that are damaged."""
         found: dict[int, bytes | None] = {}
         damage: dict[int, str] = {}
-        for key, body, digest in tx.rows(self._results, keys=json.dumps(list(keys))):
+        for key, body, digest in self._read(self._results, keys):
             if body is not None and not is_intact(body, digest):
                 damage[key] = f"the result of the step at place {place_of(key)} does not match its checksum"
             found[key] = bytes(body) if body is not None else None

@@ -13,6 +13,7 @@ from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
+from flowkit.store.keys import number_rows, numbers
 from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import RunChange, Tally
@@ -192,7 +193,7 @@ class Runs:
 
     def ask_standing(self, keys: Iterable[int]) -> Asked:
         """Return the question how these runs stand, for ``standing``."""
-        return Asked(self._by_key_locked, {"keys": json.dumps(sorted(keys))})
+        return Asked(self._by_key_locked, {"keys": numbers(sorted(keys))})
 
     def standing(self, tx: Session, asked: Asked) -> dict[int, StoredRun]:
         """Return how runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
@@ -203,7 +204,7 @@ class Runs:
         """Lock those of the runs that nobody else has locked, without waiting, and return them."""
         if self.db.dialect.one_writer:
             return set(keys)
-        return {row[0] for row in tx.rows(self._claim, keys=json.dumps(sorted(keys)))}
+        return {row[0] for row in tx.rows(self._claim, keys=numbers(sorted(keys)))}
 
     def keys(self, tx: Session, new: Sequence[NewRun]) -> list[StoredRun]:
         """Give new runs their keys; they are stored once it is known what they begin with."""
@@ -246,13 +247,13 @@ class Runs:
             )
             for key, c in tally.runs.items()
         ]
-        counted = {row[0]: row for row in tx.rows(self._count, changes=json.dumps(rows), now=tally.now)}
+        counted = {row[0]: row for row in tx.rows(self._count, changes=number_rows(rows), now=tally.now)}
         first = {key: row[4] - len(tally.runs[key].entries) for key, row in counted.items()}
         begun = [key for key, row in counted.items() if row[3] == "pending" and tally.runs[key].started]
         if begun:
-            tx.later(self._begin, keys=json.dumps(begun), now=tally.now)
+            tx.later(self._begin, keys=numbers(begun), now=tally.now)
         over = [key for key, row in counted.items() if row[5] == 0]
-        ends = tx.rows(self._end, keys=json.dumps(over), now=tally.now) if over else []
+        ends = tx.rows(self._end, keys=numbers(over), now=tally.now) if over else []
         ids = {key: row[1] for key, row in counted.items()}
         finished = {key: FinishedRun(ids[key], counted[key][2], RunStatus(status), at) for key, status, at in ends}
         return first, finished, ids

@@ -19,7 +19,7 @@ from flowkit.errors import (
 )
 from flowkit.store.dialect import SQLiteDialect
 from flowkit.store.sessions import Row, Session
-from flowkit.store.sqlite_turns import BUSY_SECONDS, begin_in_turn, is_busy
+from flowkit.store.sqlite_turns import BUSY_SECONDS, Turns, is_busy
 from flowkit.store.statements import Asked
 
 Durability = Literal["disk", "process"]
@@ -52,6 +52,7 @@ class SQLiteConnector:
         # A later change of the working directory must not lead to another file.
         self._file = os.path.abspath(path)
         self._identity: tuple[int, int] | None = None
+        self._turns = Turns()
         self._synchronous = "FULL" if durability == "disk" else "NORMAL"
 
     @property
@@ -154,9 +155,12 @@ class SQLiteConnector:
     def begin(self, raw: Any, first: Asked | None = None) -> list[Row]:
         """Open a transaction, and return the rows of its *first* statement."""
         self._verify()
-        begin_in_turn(raw, self.dialect.begin)
+        self._begin(raw)
         rows: list[Row] = raw.execute(first.statement.sql, first.bound).fetchall() if first else []
         return rows
+
+    def _begin(self, raw: Any) -> None:
+        self._turns.begin(raw, self.dialect.begin)
 
     def read(self, raw: Any) -> None:
         """Make ready for reads."""

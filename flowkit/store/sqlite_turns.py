@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from typing import Any
 
-from flowkit.clock import SystemClock
+from flowkit.clock import Clock, SystemClock
 
 BUSY_SECONDS = 30.0
 """How long a transaction, or a read during another process's recovery of the file, waits before it is refused."""
@@ -16,22 +16,51 @@ NAPS = (0.0003, 0.001)
 
 _PATIENT = f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}"
 
+WAITED, SHARED_SECONDS = 0.0005, 10.0
+"""A beginning that takes longer than this has waited for another process, which is then reckoned with for so long."""
+
 LONG = 0.03
 """After so many seconds of waiting the longer nap does: it is no pass that is waited for."""
 
 
-def begin_in_turn(raw: Any, begin: str) -> None:
-    """Begin to write as soon as no other process does.
+class Turns:
+    """How this process has found the file lately: its own, or shared with others that write.
 
-    SQLite's own waiting sleeps for 1, 2, 5, 10, 15, 20, 25 ms and more: most of that is time in which nobody writes.
-
-    Raises:
-        sqlite3.OperationalError: others were writing for all of ``BUSY_SECONDS``.
+    Args:
+        clock: the host's, for it is about what is going on there.
     """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._shared_until = 0.0
+
+    def begin(self, raw: Any, begin: str) -> None:
+        """Begin to write as soon as no other process does.
+
+        SQLite's own waiting sleeps for 1, 2, 5, 10, 15, 20, 25 ms and more: most of that is time in which nobody
+        writes. So it is left to SQLite only where nobody was waited for lately.
+
+        Raises:
+            sqlite3.OperationalError: others were writing for all of ``BUSY_SECONDS``.
+        """
+        asked = self._clock.monotonic()
+        if asked < self._shared_until:
+            waited = _ask_for_turn(raw, begin)
+        else:
+            raw.execute(begin)
+            waited = self._clock.monotonic() - asked > WAITED
+        if waited:
+            self._shared_until = self._clock.monotonic() + SHARED_SECONDS
+
+
+def _ask_for_turn(raw: Any, begin: str) -> bool:
+    """Begin when it is this process's turn; returns whether it was not at once."""
     raw.execute("PRAGMA busy_timeout = 0")
     try:
-        if not _begins(raw, begin):
-            _wait_and_begin(raw, begin)
+        if _begins(raw, begin):
+            return False
+        _wait_and_begin(raw, begin)
+        return True
     finally:
         raw.execute(_PATIENT)
 

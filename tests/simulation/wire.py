@@ -35,8 +35,8 @@ class Wire(SQLiteConnector):
         self._host.reach_store()
         return Connection(self._host, self._raw)
 
-    def begin(self, raw: Any) -> None:
-        """Begin at once or not at all: on the one thread of the world nobody could end what is waited for."""
+    def _begin(self, raw: Any) -> None:
+        # At once or not at all: on the one thread of the world nobody could end what is waited for.
         raw.execute(self.dialect.begin)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flowkit.store import sqlite_turns
-from flowkit.store.sqlite_turns import BUSY_SECONDS, begin_in_turn
+from flowkit.store.sqlite_turns import BUSY_SECONDS, SHARED_SECONDS, Turns
+from tests.store.clock import FakeClock
 
 BEGIN = "BEGIN IMMEDIATE"
 Connect = Callable[[], sqlite3.Connection]
@@ -33,19 +34,42 @@ def connected(file: Path) -> Iterator[Connect]:
     with ExitStack() as opened:
 
         def connect() -> sqlite3.Connection:
-            raw = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+            patience = sqlite_turns.BUSY_SECONDS
+            raw = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=patience)
             return opened.enter_context(closing(raw))
 
         yield connect
 
 
-def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrote(connected: Connect) -> None:
+@pytest.fixture(params=["own", "shared"])
+def turns(request: pytest.FixtureRequest) -> Turns:
+    """The turns of a process that has not met another one in the file yet, or has just now."""
+    clock = FakeClock()
+    made = Turns(clock)
+    if request.param == "shared":
+        made.begin(Slow(clock), BEGIN)
+    return made
+
+
+class Slow:
+    """A connection on which everything takes a moment, as it does while another process writes."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def execute(self, sql: str) -> None:
+        self._clock.advance(0.01)
+
+
+def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrote(
+    connected: Connect, turns: Turns
+) -> None:
     writing, waiting = connected(), connected()
     writing.execute(BEGIN)
     seen: list[tuple[str]] = []
 
     def wait() -> None:
-        begin_in_turn(waiting, BEGIN)
+        turns.begin(waiting, BEGIN)
         seen.extend(waiting.execute("SELECT fact FROM facts"))
 
     thread = threading.Thread(target=wait)
@@ -58,30 +82,49 @@ def test_who_waits_begins_once_the_other_one_has_committed_and_sees_what_it_wrot
 
 
 def test_who_has_waited_long_enough_is_refused_and_may_try_again(
-    connected: Connect, monkeypatch: pytest.MonkeyPatch
+    connected: Connect, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_turns, "BUSY_SECONDS", 0.05)
     writing, waiting = connected(), connected()
     writing.execute(BEGIN)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        begin_in_turn(waiting, BEGIN)
+        turns.begin(waiting, BEGIN)
     writing.execute("ROLLBACK")
-    begin_in_turn(waiting, BEGIN)
+    turns.begin(waiting, BEGIN)
 
 
-def test_what_is_no_matter_of_turns_is_raised_at_once(connected: Connect) -> None:
+def test_what_is_no_matter_of_turns_is_raised_at_once(connected: Connect, turns: Turns) -> None:
     connection = connected()
     with pytest.raises(sqlite3.OperationalError, match="syntax"):
-        begin_in_turn(connection, "BEGIN SOMEHOW")
+        turns.begin(connection, "BEGIN SOMEHOW")
 
 
-def test_reads_are_as_patient_as_before(connected: Connect) -> None:
+def test_reads_are_as_patient_as_before(connected: Connect, turns: Turns) -> None:
     # They wait while another process recovers the file after a crash.
     connection = connected()
     for begin in (BEGIN, "BEGIN SOMEHOW"):
         try:
-            begin_in_turn(connection, begin)
+            turns.begin(connection, begin)
             connection.execute("COMMIT")
         except sqlite3.OperationalError:
             pass
         assert connection.execute("PRAGMA busy_timeout").fetchone() == (BUSY_SECONDS * 1000,)
+
+
+def test_who_has_waited_once_asks_often_for_a_while(connected: Connect) -> None:
+    clock, connection = FakeClock(), connected()
+    turns = Turns(clock)
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+
+    def begins_by() -> list[str]:
+        said.clear()
+        turns.begin(connection, BEGIN)
+        connection.execute("COMMIT")
+        return said[:-1]
+
+    assert begins_by() == [BEGIN]
+    turns.begin(Slow(clock), BEGIN)
+    assert begins_by() == ["PRAGMA busy_timeout = 0", BEGIN, "PRAGMA busy_timeout = 30000"]
+    clock.advance(SHARED_SECONDS)
+    assert begins_by() == [BEGIN]
