@@ -19,6 +19,7 @@ from flowkit.model.step import LeasedStep
 from flowkit.store.database import Database, Row, Session
 from flowkit.store.keys import first_key, numbers, place_of, run_of
 from flowkit.store.lanes import Lane
+from flowkit.store.proof import is_held
 from flowkit.store.specs import bindings_from, places_in, retry_from
 from flowkit.store.statements import Statement, param, statement
 from flowkit.store.tables import Tables
@@ -103,9 +104,7 @@ class Leases:
         # A clock that was set back by more than a lease must not make it end before it started.
         begun = Case(None, [(s.started_at > now, now)], s.started_at)
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
-        mine = (s.key == b.c.key) & self.db.dialect.checked(
-            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-        )
+        mine = is_held(self.db.dialect, s, b)
         if not self.db.dialect.one_writer:
             mine &= self._unlocked(self.db.dialect.batch("held", "key").select_from(SQL("b.key")))
         status = r.select(r.status).where(r.key == s.run)
@@ -115,9 +114,7 @@ class Leases:
     def _held(self) -> Any:
         s, r = self._t.steps, self._t.runs
         b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
-        mine = (s.key == b.c.key) & self.db.dialect.checked(
-            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-        )
+        mine = is_held(self.db.dialect, s, b)
         return s.select(s.key, s.epoch, r.status).from_(b).join(s, on=mine).join(r, on=(r.key == s.run))
 
     @statement

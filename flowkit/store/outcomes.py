@@ -23,6 +23,7 @@ from flowkit.store.effects import Effects
 from flowkit.store.graph_rows import Parent
 from flowkit.store.graphs import EmitConflict, Graphs
 from flowkit.store.keys import place_of
+from flowkit.store.proof import is_held
 from flowkit.store.propagate import Propagation
 from flowkit.store.runs import Runs, StoredRun
 from flowkit.store.statements import Asked, Statement, param, statement
@@ -86,9 +87,7 @@ class Outcomes:
         b = self._proofs()
         cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
         run = r.select(r.status).where(r.key == s.run)
-        mine = (s.key == b.c.key) & self.db.dialect.checked(
-            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-        )
+        mine = is_held(self.db.dialect, s, b)
         written = {s.status: move.target.value, **cleared, **change}
         return s.update(written).from_(b).where(mine & (run == run_status)).returning(s.key, s.epoch, s.allow_failure)
 
@@ -124,9 +123,7 @@ class Outcomes:
     @statement
     def _held(self) -> Any:
         s, b = self._t.steps, self._proofs()
-        mine = (s.key == b.c.key) & self.db.dialect.checked(
-            (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-        )
+        mine = is_held(self.db.dialect, s, b)
         return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
 
     def ask(self, batch: Sequence[Settlement]) -> Asked:

@@ -107,7 +107,8 @@ def find(bug: Plant, limit: int) -> tuple[int, str] | None:
     return None
 
 
-_PROOF = " & (s.epoch == b.c.epoch) & (s.token == b.c.token)"
+_PROOF = "is_held(self.db.dialect, s, b)"
+_NO_PROOF = '(s.key == b.c.key) & (s.status == "running")'
 _OUTCOMES, _LEASES, _RECLAIM = "store.outcomes:Outcomes", "store.leases:Leases", "store.reclaim:Reclaim"
 _SPREAD, _REVIVAL, _COMMANDS = "store.propagate:Propagation", "store.revive:Revival", "store.commands:Commands"
 
@@ -117,13 +118,13 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a settlement proves nothing",
         "T6, G10: the proof of the lease",
-        (f"{_OUTCOMES}._move", _PROOF, ""),
-        (f"{_OUTCOMES}._held", _PROOF, ""),
+        (f"{_OUTCOMES}._move", _PROOF, _NO_PROOF),
+        (f"{_OUTCOMES}._held", _PROOF, _NO_PROOF),
     ),
     plant(
         "a settlement need not find its step running",
         "T6: status, epoch and token",
-        (f"{_OUTCOMES}._move", '(s.status == "running")' + _PROOF, "(s.key > 0)"),
+        (f"{_OUTCOMES}._move", _PROOF, "(s.key == b.c.key)"),
     ),
     plant(
         "outcomes land in a run that is being canceled",
@@ -157,7 +158,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a heartbeat extends whoever holds the step now",
         "T5: epoch and token",
-        (f"{_LEASES}._extend", _PROOF, ""),
+        (f"{_LEASES}._extend", _PROOF, _NO_PROOF),
     ),
     plant(
         "a heartbeat takes a later lease of its own worker for the one it lost",
