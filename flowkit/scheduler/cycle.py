@@ -207,7 +207,7 @@ class Cycle:
         busy = wanted - free
         if busy and demand.run is None:
             # The best steps are of runs that others are at; behind them may be runs that nobody is at.
-            seen = attrs.evolve(seen, queues={line.queue.name: line.queue for line in lines})
+            seen = attrs.evolve(seen, queues={**seen.queues, **{line.queue.name: line.queue for line in lines}})
             lines = self._search.lines(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
             free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)

@@ -40,3 +40,16 @@ def test_a_step_that_could_not_be_had_costs_its_queue_no_token(flow: Flow, other
         assert flow.lease(run=run) == []
 
     assert len(flow.lease()) == 2
+
+
+def test_beside_a_paused_queue_too_steps_are_taken_from_the_next_run(flow: Flow, other: Flow) -> None:
+    with flow.engine.write() as tx:
+        flow.engine.queues.pause(tx, "parked", paused=True)
+    flow.start(step("first"), step("parked", queue="parked"), run_id="first")
+    flow.start(step("second"), run_id="second")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        turned = flow.turn()
+
+    assert [leased.id for leased in turned.leased] == ["second"]
