@@ -165,8 +165,9 @@ def test_a_lock_that_a_killed_attempt_leaves_behind_is_found(project: Shell) -> 
     code, told = tortured(project, "--package", "locks", "--input", "1", *options)
     assert code == 1
     stuck = [one for one in told["broken"] if one["kind"] == "stuck"]
-    assert stuck[0]["step_id"] == "lock"
-    assert re.search(r"attempt 1 lost, .*attempt \d running", stuck[0]["text"])
+    assert {one["step_id"] for one in stuck} == {"lock"}
+    # There are more of them than slots: those that hold one say so, whichever they are.
+    assert any(re.search(r"attempt 1 lost, .*attempt \d running", one["text"]) for one in stuck)
 
 
 def test_a_step_that_has_come_due_does_not_wait_for_its_time_where_hung_executors_hold_every_slot(
