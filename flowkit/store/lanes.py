@@ -212,7 +212,7 @@ class Lanes:
 
         def found() -> list[Candidate]:
             best, own = asked(), near()
-            if own and best[0][:2] == (head.priority, head.ready_at):
+            if own and best and best[0][:2] == (head.priority, head.ready_at):
                 best = list(dict.fromkeys([*own, *best]))
             return [Candidate(*row) for row in best]
 

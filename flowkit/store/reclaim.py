@@ -138,10 +138,11 @@ class Reclaim:
         """
         found = [_Expired(*row) for row in tx.rows(self._expired, now=tally.now)]
         runs = {step.run for step in found}
-        if waits:
+        mine: set[int] = set()
+        if runs and waits:
             mine = set(self._runs.standing(tx, self._runs.ask_standing(runs)))
-        else:
-            mine = self._runs.claim(tx, runs) if runs else set()
+        elif runs:
+            mine = self._runs.claim(tx, runs)
         tally.mine |= mine
         if runs and not self.db.dialect.one_writer:
             # Before its run was locked, a step may have been settled, and the run canceled.
