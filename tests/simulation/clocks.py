@@ -8,6 +8,9 @@ from flowkit.clock import SECOND, Micros, micros
 
 START: Micros = 1_700_000_000 * SECOND
 
+WRONG, DRIFT = 1.5, 0.003
+"""By how many seconds a clock may be wrong from the start, and by how many more in each second; either way."""
+
 
 class HostClock:
     """Derived from the world's true time, which nobody in it can read."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowkit.clock import SECOND, Micros
+from flowkit.clock import SECOND, Micros, micros
+from tests.simulation.clocks import DRIFT, WRONG
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -50,10 +51,15 @@ class QueueModel:
 
     def _take(self, queue: str, limit: Any) -> Iterator[str]:
         # Told by true time, which no clock of the world shows: what is set back mints nothing while it recovers.
-        full, rate = limit.burst * 1000 * SECOND, round(limit.rate_per_second * 1000)
-        apart = (3 * SECOND * rate, 1.004) if self._world.faults.has("drift") else (0, 1)
-        level, since = self._levels.get(queue, (full + apart[0], self._world.time))
-        minted = int((self._world.time - since) * rate * apart[1])
-        self._levels[queue] = (min(full + apart[0], level + minted) - 1000 * SECOND, self._world.time)
+        rate, now = round(limit.rate_per_second * 1000), self._world.time
+        most = limit.burst * 1000 * SECOND + self._apart(now) * rate
+        level, since = self._levels.get(queue, (most, now))
+        # As fast as the fastest clock, and as much more as two clocks came further apart meanwhile.
+        passed = now - since + (int((now - since) * 3 * DRIFT) if self._world.faults.has("drift") else 0)
+        self._levels[queue] = (min(most, level + passed * rate) - 1000 * SECOND, now)
         if self._levels[queue][0] < 0:
             yield f"queue {queue} starts more than its bucket allows"
+
+    def _apart(self, now: Micros) -> Micros:
+        """Return how far apart the clocks of two hosts may be by now."""
+        return micros(2 * WRONG) + int(2 * DRIFT * now) if self._world.faults.has("drift") else 0

@@ -12,6 +12,7 @@ import attrs
 
 from flowkit.clock import SECOND, Micros, micros
 from tests.simulation.choices import EVERYTHING, Choices, Cuts, Faults
+from tests.simulation.clocks import DRIFT, WRONG
 from tests.simulation.ending import judge_the_end
 from tests.simulation.host import LEASE, Host
 from tests.simulation.judge import Judge
@@ -98,7 +99,8 @@ class World:
         draw = self.choices.of("world")
         self.faults.injected["drift"] += self.faults.has("drift")
         for host in (*self.workers, self.stage.client):
-            apart = (draw.uniform(-1.5, 1.5), draw.uniform(-0.003, 0.003)) if self.faults.has("drift") else (0.0, 0.0)
+            drifts = self.faults.has("drift")
+            apart = (draw.uniform(-WRONG, WRONG), draw.uniform(-DRIFT, DRIFT)) if drifts else (0.0, 0.0)
             host.clock.reset(*apart)
         self.spawn(self.stage.client, self._set_clocks(), draw.uniform(0, 10), waits=False)
         for host in self.workers:
