@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from itertools import islice
 from typing import Any
@@ -165,9 +164,10 @@ def test_a_lock_that_a_killed_attempt_leaves_behind_is_found(project: Shell) -> 
     code, told = tortured(project, "--package", "locks", "--input", "1", *options)
     assert code == 1
     stuck = [one for one in told["broken"] if one["kind"] == "stuck"]
-    assert {one["step_id"] for one in stuck} == {"lock"}
-    # There are more of them than slots: those that hold one say so, whichever they are.
-    assert any(re.search(r"attempt 1 lost, .*attempt \d running", one["text"]) for one in stuck)
+    assert [one["step_id"] for one in stuck] == ["lock"]
+    # One is told of for all of them. Whether that one has a slot, or waits behind others that hang, is chance.
+    assert "does not end" in stuck[0]["text"]
+    assert "no live worker" not in stuck[0]["text"]
 
 
 def test_a_step_that_has_come_due_does_not_wait_for_its_time_where_hung_executors_hold_every_slot(
