@@ -62,7 +62,10 @@ class Codec:
             InvalidInput: it does not fit *annotation* exactly, or is too large; every path is named.
         """
         structure = self._open.find(annotation).structure
-        made = _told(where, lambda: structure(value, None))
+        try:
+            made = structure(value, None)
+        except Exception as error:
+            raise refusal(where, problems_of(error)) from _cause(error)
         return made, _encoded(self._strict.find(annotation), made, where, limit)
 
     def encoder(self, annotation: Any, where: str, limit: int) -> Callable[[Any], bytes]:
@@ -79,7 +82,10 @@ class Codec:
                 value = gate.loads(body)
             except (ValueError, RecursionError) as error:
                 raise InvalidInput(f"{where}: not JSON: {described(error)}") from None
-            return _told(where, lambda: structure(value, None))
+            try:
+                return structure(value, None)
+            except Exception as error:
+                raise refusal(where, problems_of(error)) from _cause(error)
 
         return decode
 
@@ -103,27 +109,27 @@ class Codec:
         return gate.loads(self.encode(value, annotation))
 
 
-def _told(where: str, convert: Callable[[], Any]) -> Any:
-    try:
-        return convert()
-    except Exception as error:
-        raise refusal(where, problems_of(error)) from (None if isinstance(error, Unfit) else error)
-
-
 def _encoded(hooks: Hooks, value: Any, where: str, limit: int) -> bytes:
     """Return JSON text that was read back already: what does not fit, or would come back changed, is refused."""
-
-    def round_trip() -> tuple[Any, Any]:
+    try:
         plain = hooks.unstructure(value)
-        return plain, hooks.structure(plain, None)
-
-    plain, again = _told(where, round_trip)
+        again = hooks.structure(plain, None)
+    except Exception as error:
+        raise refusal(where, problems_of(error)) from _cause(error)
     body = gate.dumps(plain, where, limit)
-    remade = _told(where, lambda: hooks.unstructure(again))
+    try:
+        remade = hooks.unstructure(again)
+    except Exception as error:
+        raise refusal(where, problems_of(error)) from _cause(error)
     if remade != plain:
         text = "would come back changed by its own class or hooks"
         raise refusal(where, [(path, text) for path in _changed(plain, remade)])
     return body
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return what a refusal shows below itself: nothing where it says all that the error does."""
+    return None if isinstance(error, Unfit) else error
 
 
 def _changed(one: Any, other: Any, path: str = "") -> Iterator[str]:

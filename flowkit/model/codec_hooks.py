@@ -17,6 +17,8 @@ Kinds = frozenset[type]
 ANYTHING: Kinds = frozenset({dict, list, str, int, float, bool, NONE})
 """All types of JSON."""
 DICT: Kinds = frozenset({dict})
+SCALAR: Kinds = ANYTHING - {dict, list}
+"""The types of JSON that nothing lies in."""
 NATIVE = (str, int, bool, NONE)
 """The types that are themselves in JSON, and take nothing else."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,7 +12,7 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn_from_attrs, override
 
 from flowkit.model.codec_annotations import kind_of, origin_of
-from flowkit.model.codec_hooks import Find, Hooks, Structure, container
+from flowkit.model.codec_hooks import SCALAR, Find, Hooks, Structure, container
 from flowkit.model.codec_problems import Misfit, Unfit, key_step, problems_of
 from flowkit.model.codec_sensitive import discreet
 from flowkit.model.schema import Field, fields_of, own_fields
@@ -93,21 +94,45 @@ def _record(cls: type, fields: list[Field], hooks: list[Hooks], converter: cattr
     make = functools.partial(make)
     make.__name__ = cls.__name__
     make.__qualname__ = cls.__qualname__
-    read = make_dict_structure_fn_from_attrs(
-        _pattern(fields, kind_of(cls) == "class"),
-        make,
-        converter,
-        _cattrs_forbid_extra_keys=True,
-        _cattrs_use_linecache=False,
-        **overrides,
-    )
+    pattern = _pattern(fields, kind_of(cls) == "class")
+
+    def generated(*, detailed: bool) -> Any:
+        return make_dict_structure_fn_from_attrs(
+            pattern,
+            make,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            _cattrs_use_linecache=False,
+            _cattrs_detailed_validation=detailed,
+            **overrides,
+        )
+
+    careful = _explaining(cls, fields, functools.cache(lambda: generated(detailed=True)))
+    if not all(found.json and found.json <= SCALAR for found in hooks):
+        # What is wrong deep inside would be looked for again at every level above it.
+        return careful
+    quick = generated(detailed=False)
+
+    def structure(value: Any, _: Any) -> Any:
+        # To keep account of all that may be wrong takes twice the time, so that is done once something is.
+        try:
+            return quick(value, None)
+        except Exception:
+            pass
+        return careful(value, None)
+
+    return structure
+
+
+def _explaining(cls: type, fields: list[Field], reader: Callable[[], Structure]) -> Structure:
+    """Return what tells of every problem that a reader, which cattrs generates when it is needed, finds in a dict."""
     is_array = kind_of(cls) in ("namedtuple", "tuple")
     steps = {field.name: f"[{at}]" if is_array else key_step(field.key) for at, field in enumerate(fields)}
     known = [field.key for field in fields]
 
     def structure(value: Any, _: Any) -> Any:
         try:
-            return read(value, None)
+            return reader()(value, None)
         except cattrs.ClassValidationError as error:
             raise Unfit(_lost(value, known) or problems_of(error, steps, known)) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from flowkit.model.step import Attempt, Step, StepResult
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
+from flowkit.runtime.wakeup import RunSignal
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
 
@@ -29,7 +29,7 @@ R_co = TypeVar("R_co", covariant=True)
 _in_thread = asyncio.to_thread
 
 
-class _Signal(threading.Event):
+class _Signal(RunSignal):
     """A thread's event that an event loop can wait for too."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -84,7 +84,7 @@ class AsyncRunHandle(Generic[R_co]):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                status: RunStatus | None = await _in_thread(watch.look)
+                status: RunStatus | None = signal.ended or await _in_thread(watch.look)
                 if status is not None:
                     return status
                 with suppress(asyncio.TimeoutError):

@@ -215,6 +215,9 @@ class Parts:
         with Loan(None if self.engine.db.joins_program() else self.looping) as loan:
             started, events = self.starter.start(wishes, loan.lease)
             self.told(events, work=not loan.is_taken)
+            if loan.is_taken:
+                for run in started:
+                    self.wakeups.expect(run.id)
             loan.go_on()
         return started
 
@@ -234,7 +237,7 @@ class Parts:
 
         def tell() -> None:
             self.telemetry.tell(events)
-            self.wakeups.ended(event.run_id for event in events if event.name == "run_finished" and event.run_id)
+            self.wakeups.tell(events)
             if work:
                 self.wakeups.work()
 

@@ -28,6 +28,9 @@ from flowkit.store.views_results import StoredValue
 WARN_AFTER = 5.0
 """Seconds of waiting after which it is said that no live worker serves what is waited for."""
 
+UNTOLD = 0.01
+"""Seconds after which a run is looked at whose end is expected to be told; to look before would hold that end up."""
+
 
 class Watch:
     """One wait for a run: it is looked at whenever something may have happened, until it has ended.
@@ -47,12 +50,15 @@ class Watch:
         self.left = poll
 
     def look(self) -> RunStatus | None:
-        """Return how the run ended, if it has.
+        """Return how the run ended, if it has; of one that is expected to end soon it is not asked the first time.
 
         Raises:
             WaitTimeout: the time is over.
             RunNotFound, InvalidTransition: it is not there, or not committed.
         """
+        if self._waiting.is_expected(self._run_id):
+            self.left = UNTOLD if self._timeout is None else min(UNTOLD, self._timeout)
+            return None
         status = self._waiting.standing(self._run_id, inside=self._inside)
         if status.is_ended:
             return status
@@ -114,6 +120,10 @@ class Waiting:
             raise RunNotFound(run_id)
         return run.status
 
+    def is_expected(self, run_id: str) -> bool:
+        """Whether a run is expected to end soon, and somebody in this process will tell; said once of each."""
+        return self._wakeups.expects(run_id)
+
     def watch(self, run_id: str, timeout: float | None) -> Watch:
         """Begin to wait.
 
@@ -128,7 +138,7 @@ class Waiting:
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
-                status = watch.look()
+                status = signal.ended or watch.look()
                 if status is not None:
                     return status
                 self.clock.wait(signal, watch.left)

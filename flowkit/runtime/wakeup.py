@@ -6,11 +6,24 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from flowkit.model.events import Event
+from flowkit.model.states import RunStatus
 from flowkit.store.notices import ANYTHING, ENDED, WORK
 from flowkit.store.watching import Watcher
 
+EXPECTED = 64
+"""Of how many runs it is kept in mind that they are expected to end soon."""
 
-class WorkSignal(threading.Event):
+
+class RunSignal(threading.Event):
+    """Wakes who waits for a run; ``ended`` says how it ended, where that is known without looking."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: RunStatus | None = None
+
+
+class WorkSignal(RunSignal):
     """Wakes a worker's loop; ``there_is_work`` says that it need not look first whether there is something to do."""
 
     def __init__(self) -> None:
@@ -32,7 +45,8 @@ class Wakeups:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._workers: set[WorkSignal] = set()
-        self._runs: dict[str, set[threading.Event]] = {}
+        self._runs: dict[str, set[RunSignal]] = {}
+        self._expected: dict[str, None] = {}
         self._watchers = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -49,12 +63,32 @@ class Wakeups:
             signal.there_is_work = True
             signal.set()
 
-    def ended(self, run_ids: Iterable[str]) -> None:
-        """These runs have ended: wake who waits for them."""
+    def ended(self, run_id: str, status: RunStatus | None = None) -> None:
+        """A run has ended: wake who waits for it."""
         with self._lock:
-            waiting = [signal for run_id in run_ids for signal in self._runs.get(run_id, ())]
+            self._expected.pop(run_id, None)
+            waiting = list(self._runs.get(run_id, ()))
         for signal in waiting:
+            signal.ended = status
             signal.set()
+
+    def expect(self, run_id: str) -> None:
+        """A worker of this process is at this run, which was started just now: it will say when that has ended."""
+        with self._lock:
+            self._expected[run_id] = None
+            if len(self._expected) > EXPECTED:
+                del self._expected[next(iter(self._expected))]
+
+    def expects(self, run_id: str) -> bool:
+        """Whether a run is expected to end soon, so that it need not be looked at yet; said once of each."""
+        with self._lock:
+            return self._expected.pop(run_id, run_id) is None
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Wake who waits for the runs of which these events say that they have ended."""
+        for event in events:
+            if event.name == "run_finished" and event.run_id is not None:
+                self.ended(event.run_id, event.fields["status"])
 
     def everybody(self) -> None:
         """Anything may have happened: wake all."""
@@ -75,9 +109,9 @@ class Wakeups:
                 self._workers.discard(signal)
 
     @contextmanager
-    def run(self, run_id: str, signal: threading.Event | None = None) -> Iterator[threading.Event]:
+    def run(self, run_id: str, signal: RunSignal | None = None) -> Iterator[RunSignal]:
         """Give a signal, *signal* or a new one, that is set when this run may have ended."""
-        signal = signal or threading.Event()
+        signal = signal or RunSignal()
         with self._lock:
             self._runs.setdefault(run_id, set()).add(signal)
         try:
@@ -123,7 +157,7 @@ class Wakeups:
 
     def _hear(self, notice: str) -> None:
         if notice.startswith(ENDED):
-            self.ended([notice[len(ENDED) :]])
+            self.ended(notice[len(ENDED) :])
         elif notice in (WORK, ANYTHING):
             self.everybody()
 

@@ -61,6 +61,7 @@ class Worker:
         self._come_together = True
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
+        self._borrowed = 0
         self.only: int | None = None
         self.queues: Collection[str] | None = None
 
@@ -89,10 +90,8 @@ class Worker:
         return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self.crew.free
 
     def _tell(self, turned: Turned) -> None:
-        ended = [event.run_id for event in turned.events if event.name == "run_finished" and event.run_id]
         self._telemetry.tell(turned.events)
-        if ended:
-            self._wakeups.ended(ended)
+        self._wakeups.tell(turned.events)
         self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
 
     def loop(
@@ -128,15 +127,21 @@ class Worker:
         turned = self.turn()
         self.crew.launch(turned.leased)
         if turned.leased or turned.contended:
-            # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an
-            # attempt ends before it would.
-            self._rest(min(poll_interval, SOON), None)
+            self._rest_briefly(poll_interval)
 
     def _gather(self) -> None:
         # Of quick attempts some end while a pass is made, the others after it; left alone they would share no commit
         # for ever. Among slow ones none is waited for: the first pass that waits in vain is the last one.
         if self.crew.has_mail:
             self._come_together = self.crew.wait_for_all(TOGETHER) if self._come_together else self.crew.is_all_in
+
+    def _rest_briefly(self, poll_interval: float) -> None:
+        # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
+        # ends before it would. The same holds after every pass that another thread makes meanwhile.
+        until, seen = self._clock.monotonic() + poll_interval, -1
+        while seen != self._borrowed and not self.crew.wake.is_set() and self._clock.monotonic() < until:
+            seen = self._borrowed
+            self._rest(min(poll_interval, SOON), None)
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
@@ -178,6 +183,7 @@ class Worker:
         return turned
 
     def _go_on(self, make: Callable[[], Turned]) -> None:
+        self._borrowed += 1
         # What goes wrong is the loop's to deal with, as if it had made the pass; Ctrl-C is the calling thread's own.
         try:
             turned = make()

@@ -9,21 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import attrs
-
 from flowkit.clock import Clock
 from flowkit.errors import DataCorrupted, RuntimeClosed, StoreError
 from flowkit.store.connector import Connector, Program
+from flowkit.store.lending import Lending, Lent
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Asked, Statement
 
 __all__ = ["Connector", "Database", "Program", "Row", "Session"]
 
-
-@attrs.define
-class _Lent:
-    raw: Any
-    broken: bool = False
+LONGEST_TURN = 0.05
+"""Seconds for which it is waited that a writer of this process ends, to ask whether others have written."""
 
 
 class Database:
@@ -34,18 +30,16 @@ class Database:
         self.clock = clock
         self._connector = connector
         self._program = program
-        self._closed = False
         self._damage: str | None = None
         self.copy: str | None = None
         self._local = threading.local()
-        self._renew()
+        self._version: tuple[Any, int] | None = None
+        self._renew(Lending(connector))
         _OPEN.add(self)
 
-    def _renew(self) -> None:
+    def _renew(self, lending: Lending) -> None:
         self._pid = os.getpid()
-        self._idle: list[Any] = []
-        self._pool = threading.Condition()
-        self._in_use = 0
+        self._lending = lending
         # Threads of one process queue here, in order, rather than at SQLite's busy handler, which sleeps.
         self._writer = threading.RLock()
 
@@ -89,6 +83,25 @@ class Database:
         if not self.dialect.one_writer:
             with self._translated(), self._connection(writes=False) as lent:
                 self._connector.outlast(lent.raw)
+
+    def others_committed(self, version_of: Callable[[Any], int]) -> bool:
+        """Whether anybody else has committed since this was asked the last time; True also where that is not known.
+
+        Args:
+            version_of: gives a number that changes, for the connection that writes, with the commits of others alone.
+        """
+        writer = self._writer
+        if not writer.acquire(timeout=LONGEST_TURN):
+            return True
+        try:
+            with self._translated(), self._connection(writes=True) as lent:
+                version = (lent.raw, version_of(lent.raw))
+        except (StoreError, RuntimeClosed):
+            return True
+        finally:
+            writer.release()
+        same, self._version = self._version == version, version
+        return not same
 
     @contextmanager
     def outside(self) -> Iterator[Session]:
@@ -156,7 +169,7 @@ class Database:
             self._connector.read(lent.raw)
             yield self._connector.session(lent.raw, self.clock, self.dialect, writes=False)
 
-    def _roll_back(self, lent: _Lent) -> None:
+    def _roll_back(self, lent: Lent) -> None:
         try:
             self._connector.rollback(lent.raw)
         except Exception:
@@ -164,54 +177,22 @@ class Database:
             lent.broken = True
 
     @contextmanager
-    def _connection(self, *, writes: bool) -> Iterator[_Lent]:
+    def _connection(self, *, writes: bool) -> Iterator[Lent]:
         if os.getpid() != self._pid:
-            self._renew()
+            self._renew(self._lending.after_fork())
         lock = self._writer
         locked = self._connector.single or (writes and self.dialect.one_writer)
         if locked:
             lock.acquire()
         try:
-            lent = _Lent(self._take())
-            self._local.lent = getattr(self._local, "lent", 0) + 1
+            lent = self._lending.take(writes=writes)
             try:
                 yield lent
             finally:
-                self._local.lent -= 1
-                self._give_back(lent)
+                self._lending.give_back(lent)
         finally:
             if locked:
                 lock.release()
-
-    def _take(self) -> Any:
-        with self._pool:
-            self._wait_for_room()
-            if self._closed:
-                raise RuntimeClosed("the runtime is closed; make a new one")
-            self._in_use += 1
-            if self._idle:
-                return self._idle[0] if self._connector.single else self._idle.pop()
-        try:
-            return self._connector.connect()
-        except BaseException:
-            with self._pool:
-                self._in_use -= 1
-            raise
-
-    def _wait_for_room(self) -> None:
-        most, waits = self._connector.pool_size, not getattr(self._local, "lent", 0)
-        # A thread that has a connection already must not wait for another one: all others may wait for its first.
-        while most is not None and waits and self._in_use >= most and not self._closed:
-            self._pool.wait()
-
-    def _give_back(self, lent: _Lent) -> None:
-        with self._pool:
-            self._in_use -= 1
-            if self._closed or (lent.broken and not self._connector.single):
-                lent.raw.close()
-            elif not self._connector.single or not self._idle:
-                self._idle.append(lent.raw)
-            self._pool.notify_all()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -230,31 +211,19 @@ class Database:
         """Close every idle connection; those in use close when they are given back. Idempotent."""
         if os.getpid() != self._pid:
             return
-        with self._pool:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            self._pool.notify_all()
-        for raw in idle:
-            raw.close()
+        self._lending.close()
 
     def before_fork(self) -> None:
         """Let what runs end, and close what is idle, so that the child inherits no connection and no lock."""
         if getattr(self._local, "session", None) is None:
             self._writer.acquire()
-        with self._pool:
-            self._pool.wait_for(lambda: self._in_use == 0, timeout=1.0)
-            if not self._connector.single:
-                idle, self._idle = self._idle, []
-                for raw in idle:
-                    raw.close()
+        self._lending.before_fork()
 
     def after_fork(self, *, child: bool) -> None:
         """Go on: the parent as before, the child with connections of its own."""
         inside = getattr(self._local, "session", None) is not None
         if child:
-            kept = self._idle if self._connector.single else []
-            self._renew()
-            self._idle = kept
+            self._renew(self._lending.after_fork())
             if inside:
                 self._pid = -1
         elif not inside:

@@ -194,6 +194,11 @@ class SQLiteConnector:
         return translate(error, self.path)
 
 
+def version_of(raw: Any) -> int:
+    """Return a number that stays the same on this connection until another one has committed."""
+    return int(raw.execute("PRAGMA data_version").fetchone()[0])
+
+
 def _identity(file: str) -> tuple[int, int] | None:
     try:
         found = os.stat(file)

@@ -15,7 +15,7 @@ from flowkit.store.engine import Engine
 from flowkit.store.migrate import version_at
 from flowkit.store.postgres_store import PostgresStore
 from flowkit.store.program import PeeweeProgram
-from flowkit.store.sqlite import Durability, SQLiteConnector
+from flowkit.store.sqlite import Durability, SQLiteConnector, version_of
 from flowkit.store.watching import FileWatcher, Watcher
 
 BLANK_PATH = "sqlite workflow store path is required"
@@ -92,7 +92,11 @@ class SQLiteStore:
 
     def watcher(self) -> Watcher | None:
         """Return what looks at the write-ahead log, whose size or time changes with every commit."""
-        return None if self.path == ":memory:" else FileWatcher(Path(os.path.abspath(self.path) + "-wal"))
+        engine = self._engine
+        if self.path == ":memory:" or engine is None:
+            return None
+        log = Path(os.path.abspath(self.path) + "-wal")
+        return FileWatcher(log, lambda: engine.db.others_committed(version_of))
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r}, durability={self.durability!r})"

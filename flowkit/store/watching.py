@@ -34,10 +34,15 @@ class Watcher(Protocol):
 
 
 class FileWatcher:
-    """Looks at a file that changes with every commit of any process."""
+    """Looks at a file that changes with every commit of any process.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        is_news: says of a change whether anybody else has committed; who wrote it itself has nothing to be told.
+    """
+
+    def __init__(self, path: Path, is_news: Callable[[], bool] = lambda: True) -> None:
         self._path = os.fspath(path)
+        self._is_news = is_news
 
     def patience(self, seconds: float) -> float:
         """Return *seconds*: to look costs little."""
@@ -54,7 +59,7 @@ class FileWatcher:
             quiet = 0 if changed else quiet + 1
             # The file changes before its commit is there to be read, and that takes as long as a disk may take; and
             # times of files are coarse. So a change is told at once, and again after 1, 2, 4, 8... looks without one.
-            if quiet < QUIET_AFTER and not quiet & (quiet - 1):
+            if quiet < QUIET_AFTER and not quiet & (quiet - 1) and self._is_news():
                 tell(ANYTHING)
             idle = 0 if needed() else idle + 1
 

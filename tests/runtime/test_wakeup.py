@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
-from flowkit.runtime.wakeup import Wakeups
+from flowkit.model.events import Event
+from flowkit.model.states import RunStatus
+from flowkit.runtime.wakeup import EXPECTED, Wakeups
 from flowkit.store.watching import FileWatcher
 
 
@@ -29,3 +32,57 @@ def test_a_commit_that_was_under_way_before_anybody_waited_is_told_too(tmp_path:
             assert signal.wait(30)
             signal.clear()
     wakeups.close()
+
+
+def test_a_change_of_the_log_that_this_process_made_itself_is_told_to_nobody(tmp_path: Path) -> None:
+    log = tmp_path / "flowkit.db-wal"
+    log.write_bytes(b"frames")
+    asked = threading.Semaphore(0)
+
+    def is_news() -> bool:
+        asked.release()
+        return False
+
+    wakeups = Wakeups(FileWatcher(log, is_news))
+    with wakeups.run("run") as signal:
+        for size in range(3):
+            assert asked.acquire(timeout=30)
+            log.write_bytes(b"frames" * size)
+        assert not signal.is_set()
+    wakeups.close()
+
+
+def test_who_waits_for_a_run_is_told_how_it_ended() -> None:
+    wakeups = Wakeups(None)
+    with wakeups.run("one") as one, wakeups.run("other") as other:
+        wakeups.tell([Event("run_finished", 0, run_id="one", fields={"status": RunStatus.FAILED})])
+        assert one.is_set()
+        assert one.ended is RunStatus.FAILED
+        assert not other.is_set()
+        assert other.ended is None
+
+
+def test_of_an_end_in_another_process_it_is_told_only_that_there_was_one() -> None:
+    wakeups = Wakeups(None)
+    with wakeups.run("run") as signal:
+        wakeups.ended("run")
+        assert signal.is_set()
+        assert signal.ended is None
+
+
+def test_a_run_is_expected_to_end_until_that_was_asked_or_told() -> None:
+    wakeups = Wakeups(None)
+    wakeups.expect("asked")
+    wakeups.expect("told")
+    wakeups.ended("told")
+
+    assert [wakeups.expects("asked"), wakeups.expects("asked"), wakeups.expects("told")] == [True, False, False]
+    assert not wakeups.expects("of another process")
+
+
+def test_of_many_runs_that_are_expected_to_end_the_oldest_are_forgotten() -> None:
+    wakeups = Wakeups(None)
+    for number in range(EXPECTED + 1):
+        wakeups.expect(str(number))
+
+    assert [wakeups.expects("0"), wakeups.expects("1"), wakeups.expects(str(EXPECTED))] == [False, True, True]

@@ -1,0 +1,109 @@
+"""The connections of one store in one process: opened when they are needed, lent to one thread at a time, and kept."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import attrs
+
+from flowkit.errors import RuntimeClosed
+from flowkit.store.connector import Connector
+
+
+@attrs.define(eq=False)
+class Lent:
+    """A connection that somebody uses just now.
+
+    Attributes:
+        kept: where it lies when nobody does.
+        broken: it is of no more use, and is closed instead of kept.
+    """
+
+    raw: Any
+    kept: list[Any]
+    broken: bool = False
+
+
+class Lending:
+    """Lends connections; where there is one writer at a time, all writing is done on one of them.
+
+    That one knows which commits were not its own, and has what it writes to in its cache.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._changed = threading.Condition()
+        self._idle: list[Any] = []
+        self._idle_writer: list[Any] = []
+        self._in_use = 0
+        self._closed = False
+        self._local = threading.local()
+
+    def take(self, *, writes: bool) -> Lent:
+        """Return a connection for this thread.
+
+        Raises:
+            RuntimeClosed: they are closed for good.
+        """
+        single = self._connector.single
+        kept = self._idle_writer if writes and self._connector.dialect.one_writer and not single else self._idle
+        with self._changed:
+            self._wait_for_room()
+            if self._closed:
+                raise RuntimeClosed("the runtime is closed; make a new one")
+            self._in_use += 1
+            self._local.lent = getattr(self._local, "lent", 0) + 1
+            if kept:
+                return Lent(kept[0] if single else kept.pop(), kept)
+        try:
+            return Lent(self._connector.connect(), kept)
+        except BaseException:
+            with self._changed:
+                self._in_use -= 1
+                self._local.lent -= 1
+            raise
+
+    def _wait_for_room(self) -> None:
+        most, waits = self._connector.pool_size, not getattr(self._local, "lent", 0)
+        # A thread that has a connection already must not wait for another one: all others may wait for its first.
+        while most is not None and waits and self._in_use >= most and not self._closed:
+            self._changed.wait()
+
+    def give_back(self, lent: Lent) -> None:
+        """Take a connection back from this thread."""
+        with self._changed:
+            self._in_use -= 1
+            self._local.lent -= 1
+            if self._closed or (lent.broken and not self._connector.single):
+                lent.raw.close()
+            elif not self._connector.single or not lent.kept:
+                lent.kept.append(lent.raw)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close what nobody uses; what is in use is closed when it is given back. Idempotent."""
+        with self._changed:
+            self._closed = True
+            self._close_idle()
+            self._changed.notify_all()
+
+    def _close_idle(self) -> None:
+        for kept in (self._idle, self._idle_writer):
+            while kept:
+                kept.pop().close()
+
+    def before_fork(self) -> None:
+        """Let what is in use come back, and close all of it, so that the child inherits no connection."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_use == 0, timeout=1.0)
+            if not self._connector.single:
+                self._close_idle()
+
+    def after_fork(self) -> Lending:
+        """Return what lends the child's connections; a store in memory goes along with the process."""
+        child = Lending(self._connector)
+        child._closed = self._closed
+        if self._connector.single:
+            child._idle = self._idle
+        return child
