@@ -72,12 +72,13 @@ class Effects:
     def write(self, tx: Session, items: Sequence[Written]) -> None:
         """Write all that these successful settlements leave."""
         tx.many(self._result, [_result_row(*item) for item in items])
-        records = [row for item in items for row in _record_rows(*item)]
+        more = [item for item in items if _has_more(item[0])]
+        records = [row for item in more for row in _record_rows(*item)]
         if records:
             keys = self._counters.take(tx, "record", len(records))
             tx.many(self._record, [(key, *row) for key, row in zip(keys, records)])
-        tx.many(self._artifact, [row for item in items for row in _artifact_rows(*item)])
-        told = [(item[0].leased.key, item[0].progress) for item in items]
+        tx.many(self._artifact, [row for item in more for row in _artifact_rows(*item)])
+        told = [(item[0].leased.key, item[0].progress) for item in more]
         self.progress(tx, [(key, progress) for key, progress in told if progress is not None])
 
     def progress(self, tx: Session, items: Sequence[tuple[int, Progress]]) -> None:
@@ -85,6 +86,12 @@ class Effects:
         # In the order of keys, so that two transactions never wait for each other.
         listed = sorted(items, key=lambda item: item[0])
         tx.many(self._progress, [(key, json.dumps(attrs.asdict(progress))) for key, progress in listed])
+
+
+def _has_more(settlement: Settlement) -> bool:
+    outcome = settlement.outcome
+    assert isinstance(outcome, Succeeded)
+    return bool(outcome.records or outcome.artifacts or settlement.progress)
 
 
 def _result_row(settlement: Settlement, ended_at: Micros, emitted: str | None) -> tuple[Any, ...]:

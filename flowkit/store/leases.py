@@ -178,26 +178,35 @@ class Leases:
             asked: what ``ask`` returned.
         """
         rows = asked() if asked is not None else self._read(self._load, [row.key for row in held])
-        specs = {row[0]: row[1:] for row in rows}
-        bindings = {row.key: bindings_from(specs[row.key][4]) for row in held}
-        results, damage = self._bound(bindings)
+        specs = {row[0]: row for row in rows}
+        bound = self._bound({row.key: text for row in held if (text := specs[row.key][5]) is not None})
+        expires_at = now + claim.lease
         leased = []
         for row in held:
-            places = tuple(places_in(bindings[row.key]))
-            keys = [first_key(row.run) + place for place in places]
-            found = {place: results.get(key) for place, key in zip(places, keys)}
-            bound = _Bound(bindings[row.key], found, next((damage[key] for key in keys if key in damage), None))
-            lease = Lease(claim.worker_id, claim.token, row.epoch, now, now + claim.lease)
-            leased.append(_leased(row, lease, lanes[row.lane], specs[row.key], bound))
+            lease = Lease(claim.worker_id, claim.token, row.epoch, now, expires_at)
+            leased.append(_leased(row, lease, lanes[row.lane], specs[row.key], bound.get(row.key, UNBOUND)))
         return leased
 
     def _read(self, statement_: Statement, keys: Sequence[int]) -> list[Row]:
         with self.db.read() as tx:
             return tx.rows(statement_, keys=numbers(keys))
 
-    def _bound(self, bindings: dict[int, tuple[Binding, ...]]) -> tuple[dict[int, bytes | None], dict[int, str]]:
-        wanted = {first_key(run_of(key)) + place for key, bound in bindings.items() for place in places_in(bound)}
-        return self._stored(sorted(wanted)) if wanted else ({}, {})
+    def _bound(self, texts: dict[int, str]) -> dict[int, _Bound]:
+        """Return what is bound to steps, by their keys, given their bindings as they are stored."""
+        if not texts:
+            return {}
+        bindings = {key: bindings_from(text) for key, text in texts.items()}
+        places = {key: tuple(places_in(bound)) for key, bound in bindings.items()}
+        keys = {key: [first_key(run_of(key)) + place for place in listed] for key, listed in places.items()}
+        results, damage = self._stored(sorted({target for listed in keys.values() for target in listed}))
+        return {
+            key: _Bound(
+                bindings[key],
+                {place: results.get(target) for place, target in zip(places[key], listed)},
+                next((damage[target] for target in listed if target in damage), None) if damage else None,
+            )
+            for key, listed in keys.items()
+        }
 
     def _stored(self, keys: Sequence[int]) -> tuple[dict[int, bytes | None], dict[int, str]]:
         """Return the stored results of these steps, and what is wrong with those that are damaged."""
@@ -210,32 +219,18 @@ class Leases:
         return found, damage
 
 
+UNBOUND = _Bound((), {}, None)
+"""What is bound to most steps."""
+
+
 def _leased(row: Held, lease: Lease, lane: Lane, spec: Row, bound: _Bound) -> LeasedStep:
-    body, digest, retry, timeout, _, metadata, run_id, package, run_name, run_metadata = spec
+    _, body, digest, retry, timeout, _, metadata, run_id, package, run_name, run_metadata = spec
     damage = bound.damage
     if damage is None and not is_intact(body, digest):
         damage = f"the input of step {row.id!r} of run {run_id!r} does not match its checksum"
-    return LeasedStep(
-        key=row.key,
-        run_key=row.run,
-        run_id=run_id,
-        id=row.id,
-        kind=lane.kind,
-        queue=lane.queue,
-        attempt=row.attempt,
-        generation=row.generation,
-        retry=retry_from(retry),
-        timeout=timeout,
-        lease=lease,
-        input=bytes(body),
-        bindings=bound.bindings,
-        results=bound.results,
-        package=package,
-        run_name=run_name,
-        run_metadata=run_metadata,
-        metadata=metadata,
-        damage=damage,
-    )
+    what = (row.key, row.run, run_id, row.id, lane.kind, lane.queue, row.attempt, row.generation)
+    how = (retry_from(retry), timeout, lease, bytes(body), bound.bindings, bound.results)
+    return LeasedStep(*what, *how, package, run_name, run_metadata, metadata, damage)
 
 
 def is_intact(body: Any, digest: Any) -> bool:

@@ -41,22 +41,19 @@ class Settled:
 
 @attrs.define
 class _Item:
-    """A settlement on its way: its outcome may still turn into a failure, and it may have emitted steps."""
+    """A settlement on its way: its outcome may still turn into a failure, and it may have emitted steps.
+
+    Attributes:
+        identity: the step's key and the epoch of its lease.
+    """
 
     settlement: Settlement
     outcome: Outcome
+    identity: tuple[int, int]
+    ended_at: Micros
     emitted: str | None = None
     verdict: Verdict | None = None
     move: Move | None = None
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        return self.settlement.leased.key, self.settlement.leased.lease.epoch
-
-    @property
-    def ended_at(self) -> Micros:
-        # A clock that was set back in between must not make a duration negative.
-        return max(self.settlement.ended_at, self.settlement.leased.lease.acquired_at)
 
     def is_of(self, standing: dict[int, StoredRun]) -> bool:
         """Whether its run is there still; the key of one that was pruned may be another's by now."""
@@ -65,6 +62,16 @@ class _Item:
 
     def proof(self, at: Micros) -> tuple[int, int, str, int]:
         return (*self.identity, self.settlement.leased.lease.token, at)
+
+
+def _item(settlement: Settlement) -> _Item:
+    leased, outcome = settlement.leased, settlement.outcome
+    if isinstance(outcome, Retried) and leased.attempt >= leased.retry.max_attempts:
+        outcome = Failed(outcome.error)
+        settlement = attrs.evolve(settlement, outcome=outcome)
+    # A clock that was set back in between must not make a duration negative.
+    ended_at = max(settlement.ended_at, leased.lease.acquired_at)
+    return _Item(settlement, outcome, (leased.key, leased.lease.epoch), ended_at)
 
 
 class Outcomes:
@@ -140,7 +147,7 @@ class Outcomes:
         """
         standing = self._runs.standing(tx, asked or self.ask(batch))
         tally.mine.update(standing)
-        items = [_Item(settlement, settlement.outcome) for settlement in map(_within_budget, batch)]
+        items = [_item(settlement) for settlement in batch]
         first = _once(items, standing)
         self._prepare(tx, first, standing, tally)
         ended: dict[int, bool] = {}
@@ -226,13 +233,6 @@ def _once(items: list[_Item], standing: dict[int, StoredRun]) -> list[_Item]:
         if item.is_of(standing):
             first.setdefault(item.identity, item)
     return list(first.values())
-
-
-def _within_budget(settlement: Settlement) -> Settlement:
-    leased, outcome = settlement.leased, settlement.outcome
-    if isinstance(outcome, Retried) and leased.attempt >= leased.retry.max_attempts:
-        return attrs.evolve(settlement, outcome=Failed(outcome.error))
-    return settlement
 
 
 def _by_move(items: list[_Item], standing: dict[int, StoredRun]) -> dict[Move, list[_Item]]:

@@ -209,7 +209,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "retries beyond the policy",
         "T7: attempt < max_attempts",
-        ("store.outcomes:_within_budget", "leased.attempt >= leased.retry.max_attempts", "leased.attempt > 99"),
+        ("store.outcomes:_item", "leased.attempt >= leased.retry.max_attempts", "leased.attempt > 99"),
         ("model.outcome:decide", "or attempt >= retry.max_attempts", ""),
     ),
     plant(
