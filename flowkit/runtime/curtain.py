@@ -67,12 +67,11 @@ class Curtain:
 
     def output(self, run_id: str, output: Any) -> Any:
         """Hide what is sensitive in the output of a run that has one."""
-        views = self._engine.views
         with self._engine.read() as tx:
-            many, step_ids = views.output_steps(tx, run_id) or (False, [])
-            found = views.values(tx, run_id, step_ids)
-        kinds = [found[one].kind for one in step_ids]
-        return [self.value(one, kind) for one, kind in zip(output, kinds)] if many else self.value(output, kinds[0])
+            found = self._engine.views.output(tx, run_id)
+        assert found is not None, "what is hidden was read as the run's output before"
+        kinds = [found.values[one].kind for one in found.step_ids]
+        return [self.value(*pair) for pair in zip(output, kinds)] if found.many else self.value(output, kinds[0])
 
     def _error(self, error: StepError | None) -> StepError | None:
         return error if error is None else attrs.evolve(error, details=self._draw(error.details))

@@ -23,7 +23,7 @@ from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.store.engine import Engine
-from flowkit.store.views_results import StoredValue
+from flowkit.store.views_results import StoredOutput, StoredValue
 
 WARN_AFTER = 5.0
 """Seconds of waiting after which it is said that no live worker serves what is waited for."""
@@ -162,19 +162,20 @@ class Waiting:
         with self._engine.read() as tx:
             if status is RunStatus.FAILED:
                 raise RunFailed(run_id, views.failed_steps(tx, run_id))
-            output = (False, [step_id]) if step_id is not None else views.output_steps(tx, run_id)
-            if output is None:
+            if step_id is not None:
+                found: StoredOutput | None = StoredOutput(False, [step_id], views.values(tx, run_id, [step_id]))
+            else:
+                found = views.output(tx, run_id)
+            if found is None:
                 raise ResultNotFound(
                     f"run {run_id!r} names no output: return a handle from the entrypoint of its package, "
                     "set run.output, or name a step: handle.result('step id')"
                 )
-            many, step_ids = output
-            found = views.values(tx, run_id, step_ids)
-            for missing in (one for one in step_ids if one not in found):
+            for missing in (one for one in found.step_ids if one not in found.values):
                 # Asked for by name, it is refused with the nearest one that is there.
                 views.step(tx, run_id, missing)
-        values = [self._value(one, found[one], type) for one in step_ids]
-        return values if many else values[0]
+        values = [self._value(one, found.values[one], type) for one in found.step_ids]
+        return values if found.many else values[0]
 
     def _value(self, step_id: str, stored: StoredValue, type: Any) -> Any:
         if stored.body is None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
-from flowkit.store.notices import ANYTHING, ENDED, WORK
+from flowkit.store.notices import ANYTHING, WORK, ended_run
 from flowkit.store.watching import Watcher
 
 EXPECTED = 64
@@ -56,15 +56,15 @@ class Wakeups:
         self._begin()
 
     def work(self) -> None:
-        """This process has made something ready: wake its workers, and spare them a look before they lease."""
+        """Something was made ready: wake this process's workers, and spare them a look before they lease."""
         with self._lock:
             workers = list(self._workers)
         for signal in workers:
             signal.there_is_work = True
             signal.set()
 
-    def ended(self, run_id: str, status: RunStatus | None = None) -> None:
-        """A run has ended: wake who waits for it."""
+    def ended(self, run_id: str, status: RunStatus) -> None:
+        """A run has ended: wake who waits for it, and say how it did."""
         with self._lock:
             self._expected.pop(run_id, None)
             waiting = list(self._runs.get(run_id, ()))
@@ -156,9 +156,12 @@ class Wakeups:
                     return
 
     def _hear(self, notice: str) -> None:
-        if notice.startswith(ENDED):
-            self.ended(notice[len(ENDED) :])
-        elif notice in (WORK, ANYTHING):
+        end = ended_run(notice)
+        if end is not None:
+            self.ended(*end)
+        elif notice == WORK:
+            self.work()
+        elif notice == ANYTHING:
             self.everybody()
 
     def close(self) -> None:

@@ -48,6 +48,9 @@ class Dialect(Protocol):
     def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return a table ``b`` from parameter *name*, a JSON array of arrays; *texts* are its columns of text."""
 
+    def text_in(self, column: Any, name: str) -> Any:
+        """Return the text that a JSON object in a column has under a name."""
+
     def locked(self, query: Any) -> Any:
         """Return *query* so that its rows are locked, in its order, until the transaction ends."""
 
@@ -114,6 +117,10 @@ class SQLiteDialect:
             for place, column in enumerate(columns)
         ]
         return peewee.Select([peewee.fn.json_each(param(name))], picked).alias("b")
+
+    def text_in(self, column: Any, name: str) -> Any:
+        """Return the text that a JSON object in a column has under a name."""
+        return peewee.fn.json_extract(column, f"$.{name}")
 
     def locked(self, query: Any) -> Any:
         """Return *query*: who writes has the whole store."""
@@ -218,6 +225,10 @@ class PostgresDialect:
         ]
         rows = peewee.fn.json_array_elements(param(name).cast("json")).alias("e")
         return peewee.Select([rows], picked).alias("b")
+
+    def text_in(self, column: Any, name: str) -> Any:
+        """Return the text that a JSON object in a column has under a name."""
+        return peewee.fn.json_extract_path_text(column.cast("json"), name)
 
     def locked(self, query: Any) -> Any:
         """Return *query* with its rows locked."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowkit.model.events import Event, HistoryEvent
+from flowkit.model.states import RunStatus
 from flowkit.store.database import Database, Session
 from flowkit.store.fold import places_of
 from flowkit.store.keys import first_key
@@ -65,7 +66,7 @@ class History:
             took = max(0, tally.now - end.created_at)
             tally.tell("run_finished", key, fields={"status": end.status, "package": end.package, "duration": took})
         self._write(tx, tally, first)
-        self._announce(tx, tally, [end.id for end in finished.values()])
+        self._announce(tx, tally, [(end.id, end.status) for end in finished.values()])
         return tally.facts(ids)
 
     def begin(self, tx: Session, tally: Tally, runs: Sequence[int]) -> None:
@@ -87,7 +88,7 @@ class History:
             tally.ready += sum(ready_in(tally.runs[key].entries) for key in first)
 
     @staticmethod
-    def _announce(tx: Session, tally: Tally, finished: Sequence[str]) -> None:
+    def _announce(tx: Session, tally: Tally, finished: Collection[tuple[str, RunStatus]]) -> None:
         # Who leases all that it makes ready has nothing to tell: then most cycles tell nothing.
         for notice in (*ended(finished), *([WORK] if tally.ready > 0 else [])):
             tx.notify(notice)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+
+from flowkit.model.states import RunStatus
 
 WORK = "work"
 """Somebody else may have something to do."""
 
-ENDED = "ended:"
-"""Before the id of a run that has ended."""
+_ENDED = "ended"
+"""Before how a run has ended, and its id."""
 
 ANYTHING = "anything"
 """In place of more notices than are worth telling one by one."""
@@ -17,6 +19,7 @@ ANYTHING = "anything"
 MOST = 20
 """How many runs are told of one by one."""
 
+_STATUSES = frozenset(status.value for status in RunStatus)
 _READY = frozenset({"step_promoted", "step_revived", "step_reclaimed", "step_retried", "step_released", "step_fenced"})
 
 
@@ -33,9 +36,16 @@ def ready_in(entries: Iterable[tuple[Any, ...]]) -> int:
     return ready
 
 
-def ended(run_ids: Sequence[str]) -> list[str]:
-    """Return what is told of runs that have ended."""
-    return [f"{ENDED}{run_id}" for run_id in run_ids] if len(run_ids) <= MOST else [ANYTHING]
+def ended(runs: Collection[tuple[str, RunStatus]]) -> list[str]:
+    """Return what is told of runs that have ended, each with how it did."""
+    return [f"{_ENDED}:{status.value}:{run_id}" for run_id, status in runs] if len(runs) <= MOST else [ANYTHING]
+
+
+def ended_run(notice: str) -> tuple[str, RunStatus] | None:
+    """Return which run has ended, and how, if that is what a notice tells."""
+    kind, _, told = notice.partition(":")
+    status, _, run_id = told.partition(":")
+    return (run_id, RunStatus(status)) if kind == _ENDED and status in _STATUSES else None
 
 
 def _length(spans: Iterable[Sequence[int]]) -> int:

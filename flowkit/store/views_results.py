@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
 from peewee import JOIN
 
-from flowkit.errors import ResultNotFound
+from flowkit.errors import ResultNotFound, RunNotFound
 from flowkit.model.gate import loads
 from flowkit.model.outputs import Artifact, ArtifactRef, Record
 from flowkit.model.run import Page
@@ -31,6 +31,21 @@ class StoredValue:
 
     kind: str
     body: bytes | None
+
+
+@attrs.frozen
+class StoredOutput:
+    """What a run handed over.
+
+    Attributes:
+        many: whether it is a list.
+        step_ids: the steps whose results it is, in order.
+        values: their results, by id; a step that was named need not be there.
+    """
+
+    many: bool
+    step_ids: list[str]
+    values: dict[str, StoredValue]
 
 
 class ResultViews(StepViews):
@@ -88,6 +103,15 @@ class ResultViews(StepViews):
         return self._select_refs().where(self._t.artifacts.step == param("step"))
 
     @statement
+    def _output(self) -> Any:
+        r, s, lane, res = self._t.runs, self._t.steps, self._t.lanes, self._t.results
+        # Most outputs are the result of one step, which is read at once with its name.
+        named = (s.run == r.key) & (s.id == self.db.dialect.text_in(r.output, "id"))
+        query = r.select(r.key, r.output, s.id, lane.kind, res.body, res.sha256).join(s, JOIN.LEFT_OUTER, on=named)
+        query = query.join(lane, JOIN.LEFT_OUTER, on=(lane.id == s.lane)).switch(s)
+        return query.join(res, JOIN.LEFT_OUTER, on=(res.step == s.key)).where(r.id == param("run"))
+
+    @statement
     def _values(self) -> Any:
         s, r, lane, res = self._t.steps, self._t.runs, self._t.lanes, self._t.results
         query = s.select(s.id, lane.kind, res.body, res.sha256).join(r, on=(r.key == s.run)).switch(s)
@@ -132,12 +156,27 @@ class ResultViews(StepViews):
         Raises:
             DataCorrupted: what is stored is not what was handed over.
         """
-        found: dict[str, StoredValue] = {}
-        for step_id, kind, body, digest in tx.rows(self._values, run=run_id, ids=json.dumps(list(step_ids))):
-            if body is not None:
-                body = verified(body, digest, f"the result of step {step_id!r} of run {run_id!r}")
-            found[step_id] = StoredValue(kind, body)
-        return found
+        rows = tx.rows(self._values, run=run_id, ids=json.dumps(list(step_ids)))
+        return {row[0]: _value_from(run_id, row) for row in rows}
+
+    def output(self, tx: Session, run_id: str) -> StoredOutput | None:
+        """Return what a run's output is, checked; None if it names none.
+
+        Raises:
+            RunNotFound: there is none.
+            DataCorrupted: what is stored is not what was handed over.
+        """
+        row = tx.row(self._output, run=run_id)
+        if row is None:
+            raise RunNotFound(run_id)
+        run, output, *value = row
+        if output is None:
+            return None
+        named: dict[str, Any] = json.loads(output)
+        if "id" in named:
+            return StoredOutput(False, [named["id"]], {value[0]: _value_from(run_id, value)} if value[0] else {})
+        step_ids = self.ids_at(tx, run, named["spans"])
+        return StoredOutput(True, step_ids, self.values(tx, run_id, step_ids))
 
     def records(
         self, tx: Session, run_id: str | None = None, *, collection: str, limit: int = 1000, cursor: str | None = None
@@ -182,3 +221,10 @@ class ResultViews(StepViews):
             return tuple(map(ref_from_row, tx.rows(self._refs_of_step, step=self._key_of_step(tx, run_id, step_id))))
         run = self._key(tx, run_id)
         return tuple(map(ref_from_row, tx.rows(self._refs_of_run, first=first_key(run), last=last_key(run))))
+
+
+def _value_from(run_id: str, row: Sequence[Any]) -> StoredValue:
+    step_id, kind, body, digest = row
+    if body is not None:
+        body = verified(body, digest, f"the result of step {step_id!r} of run {run_id!r}")
+    return StoredValue(kind, body)

@@ -96,10 +96,6 @@ class RunViews:
         return r.select(r.id).where(begins).order_by(r.id).limit(param("limit"))
 
     @statement
-    def _output(self) -> Any:
-        return self._t.runs.select(self._t.runs.key, self._t.runs.output).where(self._t.runs.id == param("id"))
-
-    @statement
     def _ids_of(self) -> Any:
         s = self._t.steps
         return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
@@ -164,21 +160,6 @@ class RunViews:
     def history(self, tx: Session, run_id: str, since: int = 0) -> tuple[HistoryEvent, ...]:
         """Return what happened in a run, in order, from the event *since* on; raises ``RunNotFound``."""
         return tuple(self._history.read(tx, self._key(tx, run_id), since))
-
-    def output_steps(self, tx: Session, run_id: str) -> tuple[bool, list[str]] | None:
-        """Return whether a run's output is a list, and the ids of the steps whose results it is; None if it names none.
-
-        A step that is named by id need not be there (yet). Raises ``RunNotFound``.
-        """
-        row = tx.row(self._output, id=run_id)
-        if row is None:
-            raise RunNotFound(run_id)
-        if row[1] is None:
-            return None
-        output: dict[str, Any] = json.loads(row[1])
-        if "id" in output:
-            return False, [output["id"]]
-        return True, self.ids_at(tx, row[0], output["spans"])
 
     def ids_at(self, tx: Session, run: int, spans: Collection[tuple[int, int]]) -> list[str]:
         """Return the ids of the steps at these places of a run, in the order of the spans."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
-from flowkit.runtime.wakeup import EXPECTED, Wakeups
+from flowkit.runtime.wakeup import EXPECTED, Wakeups, WorkSignal
+from flowkit.store.notices import ANYTHING, WORK, ended, ended_run
 from flowkit.store.watching import FileWatcher
 
 
@@ -62,19 +66,48 @@ def test_who_waits_for_a_run_is_told_how_it_ended() -> None:
         assert other.ended is None
 
 
-def test_of_an_end_in_another_process_it_is_told_only_that_there_was_one() -> None:
-    wakeups = Wakeups(None)
-    with wakeups.run("run") as signal:
-        wakeups.ended("run")
-        assert signal.is_set()
-        assert signal.ended is None
+class Says:
+    """Tells one notice of another process's, and then listens on in silence."""
+
+    def __init__(self, notice: str) -> None:
+        self._notice = notice
+
+    def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        tell(self._notice)
+        stop.wait()
+
+    def patience(self, seconds: float) -> float:
+        return seconds
+
+
+@pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED])
+def test_another_process_tells_who_waits_for_a_run_how_it_ended(status: RunStatus) -> None:
+    (notice,) = ended([("sales:2026", status)])
+    wakeups = Wakeups(Says(notice))
+    with wakeups.run("sales:2026") as signal:
+        assert signal.wait(30)
+        assert signal.ended is status
+    wakeups.close()
+
+
+@pytest.mark.parametrize(("notice", "is_certain"), [(WORK, True), (ANYTHING, False)])
+def test_work_of_another_process_spares_a_worker_the_look_that_anything_needs(notice: str, is_certain: bool) -> None:
+    wakeups, signal = Wakeups(Says(notice)), WorkSignal()
+    with wakeups.worker(signal), wakeups.watching():
+        assert signal.wait(30)
+        assert signal.there_is_work is is_certain
+    wakeups.close()
+
+
+def test_a_notice_of_a_later_flowkit_is_passed_over() -> None:
+    assert [ended_run(notice) for notice in ("later:succeeded:run", "ended:paused:run", "ended", "")] == [None] * 4
 
 
 def test_a_run_is_expected_to_end_until_that_was_asked_or_told() -> None:
     wakeups = Wakeups(None)
     wakeups.expect("asked")
     wakeups.expect("told")
-    wakeups.ended("told")
+    wakeups.ended("told", RunStatus.SUCCEEDED)
 
     assert [wakeups.expects("asked"), wakeups.expects("asked"), wakeups.expects("told")] == [True, False, False]
     assert not wakeups.expects("of another process")

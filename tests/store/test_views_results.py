@@ -13,6 +13,7 @@ from flowkit.model.run import Page
 from flowkit.model.states import StepStatus
 from flowkit.model.step import StepResult
 from flowkit.store.check import remove_guard
+from flowkit.store.views_results import StoredOutput, StoredValue
 from tests.store.clock import START
 from tests.store.flow import Flow, again, artifact, failure, plan, record, step, success
 
@@ -198,3 +199,37 @@ def test_an_artifact_that_is_not_there_or_was_altered_is_not_handed_out(flow: Fl
     damage(flow, "artifacts")
     with flow.engine.read() as tx, pytest.raises(DataCorrupted, match="artifact 'scan' of run 'r'"):
         flow.engine.views.artifact(tx, "r", "scan")
+
+
+def test_the_output_of_a_run_is_the_step_it_names_the_list_it_names_or_nothing(flow: Flow) -> None:
+    flow.start(step("a"), run_id="one", output='{"id": "a"}')
+    flow.start(step("a"), run_id="early", output='{"id": "later"}')
+    flow.start(step("a"), step("b"), step("c"), run_id="many", output='{"spans": [[2, 2], [0, 1]]}')
+    flow.start(step("a"), run_id="empty", output='{"spans": []}')
+    flow.start(step("a"), run_id="none")
+    flow.finish(lambda leased: success(f"{leased.run_id} {leased.id}"))
+
+    with flow.engine.read() as tx:
+        one, early, many, empty, none = (
+            flow.engine.views.output(tx, run) for run in ("one", "early", "many", "empty", "none")
+        )
+    assert one == StoredOutput(False, ["a"], {"a": StoredValue("work", b'"one a"')})
+    assert early == StoredOutput(False, ["later"], {})
+    assert empty == StoredOutput(True, [], {})
+    assert none is None
+    assert many is not None
+    assert (many.many, many.step_ids) == (True, ["c", "a", "b"])
+    assert {step_id: value.body for step_id, value in many.values.items()} == {
+        "a": b'"many a"',
+        "b": b'"many b"',
+        "c": b'"many c"',
+    }
+
+
+def test_an_output_that_is_not_what_was_handed_over_is_refused(flow: Flow) -> None:
+    flow.start(step("a"), run_id="r", output='{"id": "a"}')
+    flow.do(success("handed over"))
+    damage(flow, "results")
+
+    with flow.engine.read() as tx, pytest.raises(DataCorrupted, match="result of step 'a' of run 'r'"):
+        flow.engine.views.output(tx, "r")

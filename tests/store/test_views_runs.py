@@ -194,19 +194,6 @@ def test_the_history_of_a_run_is_read_in_order_and_without_gaps(flow: Flow) -> N
     assert history[-1].name == "run_finished"
 
 
-def test_the_output_of_a_run_is_the_step_it_names_the_list_it_names_or_nothing(flow: Flow) -> None:
-    flow.start(step("a"), run_id="one", output='{"id": "later"}')
-    flow.start(step("a"), step("b"), step("c"), run_id="many", output='{"spans": [[2, 2], [0, 1]]}')
-    flow.start(step("a"), run_id="empty", output='{"spans": []}')
-    flow.start(step("a"), run_id="none")
-    with flow.engine.read() as tx:
-        views = flow.engine.views
-        assert views.output_steps(tx, "one") == (False, ["later"])
-        assert views.output_steps(tx, "many") == (True, ["c", "a", "b"])
-        assert views.output_steps(tx, "empty") == (True, [])
-        assert views.output_steps(tx, "none") is None
-
-
 def test_the_failed_steps_of_a_run_are_those_that_made_it_fail_with_their_last_error(flow: Flow) -> None:
     steps = [step("a"), step("b", allow_failure=True), step("c"), step("d")]
     run = flow.start(plan(*steps, step("e"), after={"e": ["a"]}))
@@ -219,7 +206,7 @@ def test_the_failed_steps_of_a_run_are_those_that_made_it_fail_with_their_last_e
     assert list(errors) == ["a", "c"]
 
 
-@pytest.mark.parametrize("read", ["history", "output_steps", "failed_steps", "steps", "artifacts"])
+@pytest.mark.parametrize("read", ["history", "output", "failed_steps", "steps", "artifacts"])
 def test_reading_about_a_run_that_is_not_there_says_so(flow: Flow, read: str) -> None:
     with flow.engine.read() as tx, pytest.raises(RunNotFound, match="'nowhere'"):
         getattr(flow.engine.views, read)(tx, "nowhere")

@@ -114,7 +114,7 @@ def test_no_read_of_one_run_reads_a_whole_table(flow: Flow, connector: Listening
     flow.do(success(1, records=(record("x", "1", 1),), artifacts=(artifact("f", b"x"),)))
     views = flow.engine.views
     with flow.engine.read() as tx:
-        for read in (views.run, views.steps, views.history, views.output_steps, views.failed_steps, views.artifacts):
+        for read in (views.run, views.steps, views.history, views.output, views.failed_steps, views.artifacts):
             read(tx, "r")
         for read_step in (views.step, views.attempts, views.result, views.artifacts):
             read_step(tx, "r", "a")
