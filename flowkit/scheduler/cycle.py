@@ -219,9 +219,9 @@ class Cycle:
         return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy), specs=specs)
 
     def _claim(self, tx: Session, wanted: set[int], tally: Tally) -> set[int]:
-        if others := wanted - tally.mine:
+        if others := wanted - tally.mine.keys():
             tally.mine |= self._engine.runs.claim(tx, others)
-        return wanted & tally.mine
+        return wanted & tally.mine.keys()
 
     def _spend(self, tx: Session, lines: Sequence[Line], started: Sequence[str], now: Micros) -> None:
         # Tokens are taken only for the rows that the lease really got.

@@ -95,6 +95,7 @@ class Search:
             heads |= {lane.id: candidates[0] for lane, candidates in zip(members, found) if candidates}
             fresh = [c for c in merged(found) if c.key not in demand.skip]
             lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
-        if not engine.db.dialect.one_writer:
+        if heads and not engine.db.dialect.one_writer:
+            # Kept also while nothing is ready: what comes next is most likely of the same lanes.
             self._heads = dict(islice(heads.items(), ASKED))
         return lines

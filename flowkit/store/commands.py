@@ -13,7 +13,8 @@ from flowkit.store.database import Database, Session
 from flowkit.store.history import History
 from flowkit.store.keys import first_key, last_key
 from flowkit.store.revive import DeadStep, Revival
-from flowkit.store.runs import Runs, StoredRun
+from flowkit.store.runs import Runs
+from flowkit.store.standing import StoredRun
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally

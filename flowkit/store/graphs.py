@@ -15,7 +15,7 @@ from flowkit.store.database import Database, Session
 from flowkit.store.graph_rows import GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
 from flowkit.store.keys import MAX_NODES, first_key
 from flowkit.store.lanes import Lanes
-from flowkit.store.runs import StoredRun
+from flowkit.store.standing import StoredRun
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally

@@ -60,14 +60,17 @@ class History:
         if not tally.runs:
             self._announce(tx, tally, [])
             return tally.facts({})
-        first, finished, ids = self._runs.apply(tx, tally)
-        for key, end in finished.items():
-            tally.runs[key].entries.append(("run_finished", None, None, {"status": end.status.value}))
-            took = max(0, tally.now - end.created_at)
-            tally.tell("run_finished", key, fields={"status": end.status, "package": end.package, "duration": took})
-        self._write(tx, tally, first)
-        self._announce(tx, tally, [(end.id, end.status) for end in finished.values()])
-        return tally.facts(ids)
+        applied = self._runs.apply(tx, tally)
+        ended = []
+        for key, one in applied.items():
+            if one.end is not None:
+                one.change.entries.append(("run_finished", None, None, {"status": one.end.value}))
+                told = {"status": one.end, "package": one.run.package}
+                tally.tell("run_finished", key, fields={**told, "duration": max(0, tally.now - one.run.created_at)})
+                ended.append((one.run.id, one.end))
+        self._write(tx, tally, {key: one.run.events for key, one in applied.items()})
+        self._announce(tx, tally, ended)
+        return tally.facts({key: one.run.id for key, one in applied.items()})
 
     def begin(self, tx: Session, tally: Tally, runs: Sequence[int]) -> None:
         """Write the first entries of runs that were stored just now, counters and all."""

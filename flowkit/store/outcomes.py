@@ -25,7 +25,8 @@ from flowkit.store.graphs import EmitConflict, Graphs
 from flowkit.store.keys import place_of
 from flowkit.store.proof import is_held
 from flowkit.store.propagate import Propagation
-from flowkit.store.runs import Runs, StoredRun
+from flowkit.store.runs import Runs
+from flowkit.store.standing import StoredRun
 from flowkit.store.statements import Asked, Statement, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
@@ -146,7 +147,7 @@ class Outcomes:
             asked: what ``ask`` returned, if the transaction began with it.
         """
         standing = self._runs.standing(tx, asked or self.ask(batch))
-        tally.mine.update(standing)
+        tally.mine |= standing
         items = [_item(settlement) for settlement in batch]
         first = _once(items, standing)
         self._prepare(tx, first, standing, tally)

@@ -17,6 +17,7 @@ from flowkit.store.closing import ClosedAttempt, Closing, error_to_text
 from flowkit.store.database import Database, Session
 from flowkit.store.runs import Runs
 from flowkit.store.specs import retry_from
+from flowkit.store.standing import StoredRun
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
@@ -138,9 +139,9 @@ class Reclaim:
         """
         found = [_Expired(*row) for row in tx.rows(self._expired, now=tally.now)]
         runs = {step.run for step in found}
-        mine: set[int] = set()
+        mine: dict[int, StoredRun] = {}
         if runs and waits:
-            mine = set(self._runs.standing(tx, self._runs.ask_standing(runs)))
+            mine = self._runs.standing(tx, self._runs.ask_standing(runs))
         elif runs:
             mine = self._runs.claim(tx, runs)
         tally.mine |= mine

@@ -7,34 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from peewee import Case, fn
+from peewee import fn
 
 from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.keys import number_rows, numbers
+from flowkit.store.standing import StoredRun, stored
 from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import RunChange, Tally
 
 _ENDED = sorted(status.value for status in ENDED_RUN)
-
-
-@attrs.frozen
-class StoredRun:
-    """What a transaction needs to know of a run before it changes it."""
-
-    key: int
-    id: str
-    package: str
-    status: RunStatus
-    nodes: int
-    steps: int
-    edges: int
-    generation: int
-    input_sha256: bytes
-    name: str | None
 
 
 @attrs.frozen
@@ -56,13 +41,12 @@ class NewRun:
 
 
 @attrs.frozen
-class FinishedRun:
-    """A run that a transaction brought to its end."""
+class Applied:
+    """A run that a transaction changed: how it stood before, the change, and how it ended by it, if it did."""
 
-    id: str
-    package: str
-    status: RunStatus
-    created_at: Micros
+    run: StoredRun
+    change: RunChange
+    end: RunStatus | None
 
 
 class Runs:
@@ -75,8 +59,9 @@ class Runs:
 
     def _select(self) -> Any:
         r = self._t.runs
-        counts = (r.nodes, r.steps, r.edges, r.generation)
-        return r.select(r.key, r.id, r.package, r.status, *counts, r.input_sha256, r.name)
+        graph = (r.nodes, r.steps, r.edges, r.generation)
+        counts = (r.open_steps, r.failed_steps, r.canceled_by_run, r.events)
+        return r.select(r.key, r.id, r.package, r.status, *graph, r.input_sha256, r.name, *counts, r.created_at)
 
     @statement
     def _by_id(self) -> Any:
@@ -93,8 +78,7 @@ class Runs:
 
     @statement
     def _claim(self) -> Any:
-        r = self._t.runs
-        return self.db.dialect.claimed(r.select(r.key).where(r.key.in_(self.db.dialect.keys("keys"))))
+        return self.db.dialect.claimed(self._select().where(self._t.runs.key.in_(self.db.dialect.keys("keys"))))
 
     @statement
     def _reserve(self) -> Any:
@@ -132,7 +116,6 @@ class Runs:
             )
             .from_(b)
             .where((r.key == b.c.run) & self.db.dialect.checked(r.status.not_in(_ENDED)))
-            .returning(r.key, r.id, r.package, r.status, r.events, r.open_steps)
         )
 
     @statement
@@ -144,13 +127,10 @@ class Runs:
 
     @statement
     def _end(self) -> Any:
-        r, now = self._t.runs, param("now")
-        canceled = (r.canceled_by_run > 0, "canceled")
-        end = Case(None, [(r.status == "canceling", "canceled"), (r.failed_steps > 0, "failed"), canceled], "succeeded")
-        change = {r.status: end, r.ended_at: now, r.events: r.events + 1}
+        r, b = self._t.runs, self.db.dialect.batch("ends", "run", "status", texts={"status"})
+        change = {r.status: b.c.status, r.ended_at: param("now"), r.events: r.events + 1}
         over = self.db.dialect.checked((r.open_steps == 0) & r.status.not_in(_ENDED))
-        ended = r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & over)
-        return ended.returning(r.key, r.status, r.created_at)
+        return r.update(change).from_(b).where((r.key == b.c.run) & over)
 
     @statement
     def _cancel(self) -> Any:
@@ -178,7 +158,7 @@ class Runs:
     def find(self, tx: Session, run_id: str) -> StoredRun | None:
         """Return the run with this id, if there is one."""
         row = tx.row(self._by_id, id=run_id)
-        return _stored(row) if row else None
+        return stored(row) if row else None
 
     def reserve(self, tx: Session, run_ids: Iterable[str]) -> None:
         """Let nobody else start runs of these ids until the transaction ends, so that who finds none may start one."""
@@ -189,7 +169,7 @@ class Runs:
     def lock(self, tx: Session, run_id: str) -> StoredRun | None:
         """Return the run with this id, and let nobody else change it or its steps until the transaction ends."""
         row = tx.row(self._by_id_locked, id=run_id)
-        return _stored(row) if row else None
+        return stored(row) if row else None
 
     def ask_standing(self, keys: Iterable[int]) -> Asked:
         """Return the question how these runs stand, for ``standing``."""
@@ -198,33 +178,33 @@ class Runs:
     def standing(self, tx: Session, asked: Asked) -> dict[int, StoredRun]:
         """Return how runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
         # Whoever waits for a run holds, of runs, lower keys only, and nothing else: so nobody waits in a circle.
-        return {row[0]: _stored(row) for row in tx.answer(asked)}
+        return {row[0]: stored(row) for row in tx.answer(asked)}
 
-    def claim(self, tx: Session, keys: Iterable[int]) -> set[int]:
-        """Lock those of the runs that nobody else has locked, without waiting, and return them."""
-        if self.db.dialect.one_writer:
-            return set(keys)
-        return {row[0] for row in tx.rows(self._claim, keys=numbers(sorted(keys)))}
+    def claim(self, tx: Session, keys: Iterable[int]) -> dict[int, StoredRun]:
+        """Lock those of the runs that nobody else has locked, without waiting, and return how they stand."""
+        return {row[0]: stored(row) for row in tx.rows(self._claim, keys=numbers(sorted(keys)))}
 
-    def keys(self, tx: Session, new: Sequence[NewRun]) -> list[StoredRun]:
+    def keys(self, tx: Session, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
         """Give new runs their keys; they are stored once it is known what they begin with."""
-        keys = self._counters.take(tx, "run", len(new))
+        keys, graph, counts = self._counters.take(tx, "run", len(new)), (0, 0, 0, 0), (0, 0, 0, 0)
         return [
-            StoredRun(key, run.id, run.package, RunStatus.PENDING, 0, 0, 0, 0, run.input_sha256, run.name)
+            StoredRun(key, run.id, run.package, RunStatus.PENDING, *graph, run.input_sha256, run.name, *counts, now)
             for key, run in zip(keys, new)
         ]
 
-    def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]], now: Micros) -> None:
-        """Store new runs with what they begin with; their steps are added in the same transaction."""
+    def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]]) -> list[StoredRun]:
+        """Store new runs with what they begin with, and return them so; their steps come in the same transaction."""
+        made = [_changed(run, change) for run, _, change in new]
         rows = [
             (
-                *(stored.key, run.id, run.package, run.name, run.metadata, run.input_sha256, run.output, now, now),
-                *(change.nodes, change.added, change.edges, change.opened, len(change.entries)),
+                *(run.key, run.id, run.package, run.name, asked.metadata, run.input_sha256, asked.output),
+                *(run.created_at, run.created_at, run.nodes, run.steps, run.edges, run.open_steps, run.events),
             )
-            for stored, run, change in new
+            for run, (_, asked, _) in zip(made, new)
         ]
         tx.many(self._insert, rows)
-        tx.many(self._insert_input, [(stored.key, run.input) for stored, run, _ in new])
+        tx.many(self._insert_input, [(run.key, asked.input) for run, asked, _ in new])
+        return made
 
     def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
         """Make a run canceling; False if it was not pending or running any more."""
@@ -235,29 +215,57 @@ class Runs:
         values = {"opened": opened, "failed": failed, "by_run": by_run, "now": now}
         return tx.run(self._reopen, key=run.key, seen=run.generation, **values) == 1
 
-    def apply(self, tx: Session, tally: Tally) -> tuple[dict[int, int], dict[int, FinishedRun], dict[int, str]]:
-        """Write what the transaction changed in each run, and end those of which no step is open.
+    def apply(self, tx: Session, tally: Tally) -> dict[int, Applied]:
+        """Write what the transaction changed in each run, and end those of which no step is open; returns these runs.
 
-        Returns, by run: the number of its first new history entry, how it ended if it did, and its id.
+        They are locked, so what their rows will be is known beforehand, and nobody waits for an answer.
         """
+        standing = {key: run for key, run in tally.mine.items() if key in tally.runs}
+        unknown = tally.runs.keys() - standing.keys()
+        if unknown:
+            standing |= self.standing(tx, self.ask_standing(unknown))
+        applied = {
+            key: Applied(standing[key], change, _end_of(_changed(standing[key], change)))
+            for key, change in tally.runs.items()
+            if key in standing and not standing[key].status.is_ended
+        }
         rows = [
             (
                 *(key, c.added, c.nodes, c.edges, c.opened, c.closed),
                 *(c.failed, c.canceled_by_run, len(c.entries)),
             )
-            for key, c in tally.runs.items()
+            for key, c in ((key, one.change) for key, one in applied.items())
         ]
-        counted = {row[0]: row for row in tx.rows(self._count, changes=number_rows(rows), now=tally.now)}
-        first = {key: row[4] - len(tally.runs[key].entries) for key, row in counted.items()}
-        begun = [key for key, row in counted.items() if row[3] == "pending" and tally.runs[key].started]
+        tx.later(self._count, changes=number_rows(rows), now=tally.now)
+        begun = [key for key, one in applied.items() if one.change.started and one.run.status is RunStatus.PENDING]
         if begun:
             tx.later(self._begin, keys=numbers(begun), now=tally.now)
-        over = [key for key, row in counted.items() if row[5] == 0]
-        ends = tx.rows(self._end, keys=numbers(over), now=tally.now) if over else []
-        ids = {key: row[1] for key, row in counted.items()}
-        finished = {key: FinishedRun(ids[key], counted[key][2], RunStatus(status), at) for key, status, at in ends}
-        return first, finished, ids
+        ends = [(key, one.end.value) for key, one in applied.items() if one.end is not None]
+        if ends:
+            tx.later(self._end, ends=json.dumps(ends), now=tally.now)
+        return applied
 
 
-def _stored(row: tuple[Any, ...]) -> StoredRun:
-    return StoredRun(row[0], row[1], row[2], RunStatus(row[3]), *row[4:])
+def _changed(run: StoredRun, change: RunChange) -> StoredRun:
+    """Return how a run stands after a change."""
+    return attrs.evolve(
+        run,
+        nodes=run.nodes + change.nodes,
+        steps=run.steps + change.added,
+        edges=run.edges + change.edges,
+        open_steps=run.open_steps + change.opened - change.closed,
+        failed_steps=run.failed_steps + change.failed,
+        canceled_by_run=run.canceled_by_run + change.canceled_by_run,
+        events=run.events + len(change.entries),
+    )
+
+
+def _end_of(run: StoredRun) -> RunStatus | None:
+    """Return how a run ends that stands like this; None while a step of it is open."""
+    if run.open_steps:
+        return None
+    if run.status is RunStatus.CANCELING:
+        return RunStatus.CANCELED
+    if run.failed_steps:
+        return RunStatus.FAILED
+    return RunStatus.CANCELED if run.canceled_by_run else RunStatus.SUCCEEDED

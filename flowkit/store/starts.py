@@ -9,7 +9,8 @@ from flowkit.store.database import Session
 from flowkit.store.graph_rows import GraphRows
 from flowkit.store.graphs import Graphs
 from flowkit.store.history import History
-from flowkit.store.runs import NewRun, Runs, StoredRun
+from flowkit.store.runs import NewRun, Runs
+from flowkit.store.standing import StoredRun
 from flowkit.store.tally import Tally
 
 
@@ -31,15 +32,15 @@ class Starts:
         if not new:
             return []
         rows = GraphRows()
-        stored = self._runs.keys(tx, [run for run, _ in new])
-        tally.mine.update(run.key for run in stored)
+        stored = self._runs.keys(tx, [run for run, _ in new], tally.now)
         for run, (asked, plan) in zip(stored, new):
             self._graphs.add(tx, run, plan, tally, into=rows)
             if asked.origin:
                 # Beside the steps, in the entry that the history begins with: a fact of the start, and read by few.
                 tally.run(run.key).entries[-1][3]["origin"] = dict(asked.origin)
             tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.steps)})
-        self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)], tally.now)
+        made = self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)])
+        tally.mine |= {run.key: run for run in made}
         self._graphs.write(tx, rows)
         self._history.begin(tx, tally, [run.key for run in stored])
-        return stored
+        return made

@@ -11,6 +11,7 @@ from flowkit.clock import Micros
 from flowkit.model.events import Event, EventName
 from flowkit.model.plan import spans_of
 from flowkit.store.keys import place_of, run_of
+from flowkit.store.standing import StoredRun
 
 Entry = tuple[Any, ...]
 """One entry of a run's history: name, place or spans of places, epoch, and what else there is to say."""
@@ -45,7 +46,8 @@ class Tally:
 
     Attributes:
         ready: how many more steps were made ready than leased, where others are told of them.
-        mine: the keys of runs that nobody else can change before the transaction ends.
+        mine: by key, runs that nobody else can change before the transaction ends, as they stood before it; one that
+            the transaction itself changes otherwise than by what is counted here is not among them.
         promoted: how many waiting steps became ready, as far as that is known.
     """
 
@@ -55,7 +57,7 @@ class Tally:
         self.listening = listening
         self.runs: dict[int, RunChange] = {}
         self.ready = 0
-        self.mine: set[int] = set()
+        self.mine: dict[int, StoredRun] = {}
         self.promoted = 0
         self._owed: list[Callable[[], None]] = []
         self._told: list[tuple[EventName, int, dict[str, Any]]] = []

@@ -324,7 +324,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a canceled run ends as if it had not been",
         "2.6: a canceling run is canceled",
-        ("store.runs:Runs._end", '(r.status == "canceling", "canceled"), ', ""),
+        ("store.runs:_end_of", "run.status is RunStatus.CANCELING", "False"),
     ),
     plant(
         "a dedup key is not heeded",
