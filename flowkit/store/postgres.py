@@ -125,14 +125,14 @@ class PostgresConnector:
         """Open a transaction, and return the rows of its *first* statement; the server's time comes with it."""
         # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
         limits = () if raw.is_settled else _limits("LOCAL")
-        opened = (self.dialect.begin, *limits, f"SELECT pg_advisory_xact_lock_shared({self.dialect.under_way})")
+        lock = f"pg_advisory_xact_lock_shared({self.dialect.under_way})"
         raw.plan_anew()
         if self.clock is None:
-            return raw.begin(*opened, first=first)[1]
+            return raw.begin(self.dialect.begin, *limits, f"SELECT {lock}", first=first)[1]
         rows: list[Row] = []
 
         def shown() -> Micros:
-            told, found = raw.begin(*opened, TIME, first=first)
+            told, found = raw.begin(self.dialect.begin, *limits, f"{TIME}, {lock}", first=first)
             rows.extend(found)
             return int(told[0][0])
 
