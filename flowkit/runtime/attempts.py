@@ -26,6 +26,7 @@ class Attempt:
         stop_reason: why it should stop, once it should.
         progress: the last that the executor reported.
         trace: the trace context that goes with it to another process.
+        launched_at: on the host's monotonic clock, when it was given to its pool.
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
         is_handed_over: the thread that ran it sees to it that its outcome is settled, and nobody need be woken.
     """
@@ -34,6 +35,7 @@ class Attempt:
     executable: Executable
     deliver: Callable[[Attempt, Settlement], None] = attrs.field(repr=False)
     trace: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    launched_at: float = 0.0
     trusted_until: float = 0.0
     deadline: float | None = None
     stop_reason: StopReason | None = None

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from flowkit.clock import Clock
+from flowkit.clock import Clock, SystemClock
 from flowkit.model.outcome import Released
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.runtime.attempt import run_attempt, run_attempt_async, settlement
@@ -19,6 +19,9 @@ from flowkit.runtime.pools import LoopPool, Pool, RemoteRun, ThreadPool
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.services import Services
 from flowkit.runtime.wakeup import WorkSignal
+
+_HOST = SystemClock()
+"""How long executors really take is a matter of the host, whatever clock the engine goes by."""
 
 
 class RemotePools(Protocol):
@@ -71,6 +74,12 @@ class Crew:
         """Whether no attempt in flight has its outcome still to come."""
         return len(self._inbox) >= len(self._flying)
 
+    def is_young(self, seconds: float) -> bool:
+        """Whether all attempts whose outcomes are still to come were launched less than *seconds* ago, by host time."""
+        # They are in the order in which they were launched.
+        oldest = next((attempt for attempt in list(self._flying.values()) if not attempt.settled), None)
+        return oldest is None or _HOST.monotonic() - oldest.launched_at < seconds
+
     def wait_for_all(self, seconds: float) -> bool:
         """Wait for the outcomes of all that is in flight, by the host's time; returns whether they came."""
         return self.is_all_in or self._all_in.wait(seconds)
@@ -93,7 +102,9 @@ class Crew:
         """Start attempts, each in the pool it belongs to."""
         self._all_in.clear()
         by_pool: dict[int, tuple[Pool, list[Attempt]]] = {}
+        now = _HOST.monotonic()
         for attempt in attempts:
+            attempt.launched_at = now
             pool = self._pool(attempt)
             by_pool.setdefault(id(pool), (pool, []))[1].append(attempt)
         for pool, group in by_pool.values():

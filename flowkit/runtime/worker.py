@@ -27,7 +27,10 @@ SOON = 0.005
 """Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
 
 TOGETHER = 0.005
-"""Seconds for which a pass waits for all that was launched, where all of it was back for the pass before."""
+"""Seconds for which a pass waits for what was launched as long ago at most, unless that was in vain just before."""
+
+SELDOM = 6
+"""After so many waits in vain, one pass in 2**6 still waits."""
 
 
 class Worker:
@@ -58,7 +61,8 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._lends = False
-        self._come_together = True
+        self._in_vain = 0
+        self._passes_to_wait = 0
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self._borrowed = 0
@@ -131,9 +135,16 @@ class Worker:
 
     def _gather(self) -> None:
         # Of quick attempts some end while a pass is made, the others after it; left alone they would share no commit
-        # for ever. Among slow ones none is waited for: the first pass that waits in vain is the last one.
-        if self.crew.has_mail:
-            self._come_together = self.crew.wait_for_all(TOGETHER) if self._come_together else self.crew.is_all_in
+        # for ever. One that has been under way for longer is not quick, and after a wait in vain the next is put off.
+        if not self.crew.has_mail or self.crew.is_all_in or not self.crew.is_young(TOGETHER):
+            return
+        if self._passes_to_wait:
+            self._passes_to_wait -= 1
+        elif self.crew.wait_for_all(TOGETHER):
+            self._in_vain = 0
+        else:
+            self._in_vain = min(self._in_vain + 1, SELDOM)
+            self._passes_to_wait = 2**self._in_vain
 
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
