@@ -56,6 +56,8 @@ class GraphRows:
 
     Attributes:
         delayed_at: by the clock of which instant steps are due later, if any are.
+        by_id, by_dedup: emitted steps among them, by run and id, and by run and what ``dedup_name`` gives: a plan that
+            is added later may point at them.
     """
 
     steps: list[Row] = attrs.field(factory=list)
@@ -63,6 +65,14 @@ class GraphRows:
     gates: list[Row] = attrs.field(factory=list)
     deps: list[Row] = attrs.field(factory=list)
     delayed_at: Micros | None = None
+    by_id: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
+    by_dedup: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
+
+    def remember(self, run: int, step: StoredStep, dedup: str | None) -> None:
+        """Let plans that are added later find a step."""
+        self.by_id[run, step.id] = step
+        if dedup is not None:
+            self.by_dedup[run, dedup] = step
 
 
 @attrs.frozen
@@ -92,8 +102,12 @@ class NewGraph:
         if any(step.delay for step in self.plan.steps):
             rows.delayed_at = self.now
         for index in self.new:
-            rows.steps.append(self._step(index, lanes))
+            row = self._step(index, lanes)
+            rows.steps.append(row)
             rows.specs.append(self._spec(index))
+            if self.parent is not None:
+                step = StoredStep(row[0], self.plan.steps[index].id, self.born.status[index])
+                rows.remember(self.run, step, row[-1])
         count, born = len(self.plan.steps), self.born
         for node, name in enumerate(self.plan.gates, start=count):
             rows.gates.append((self.placed.keys[node], name, born.left[node], born.failed[node]))

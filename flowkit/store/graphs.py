@@ -86,13 +86,13 @@ class Graphs:
         run: StoredRun,
         plan: Plan,
         tally: Tally,
+        rows: GraphRows,
         parent: Parent | None = None,
-        into: GraphRows | None = None,
     ) -> list[int]:
-        """Store a plan's steps, gates and edges; returns the key of each of its steps.
+        """Add a plan's steps, gates and edges to a run; returns the key of each of its steps.
 
         Args:
-            into: gather the rows here, for ``write``, instead of writing them now.
+            rows: gathers them, for ``write``.
 
         Raises:
             EmitConflict: a step's id is taken in the run.
@@ -102,14 +102,11 @@ class Graphs:
         change = tally.run(run.key)
         first = run.nodes + change.nodes
         _refuse_excess(run.steps + change.added, run.edges + change.edges, first, plan, parent)
-        placed = self._place(tx, run, plan, first)
+        placed = self._place(tx, run, plan, first, rows)
         known: tuple[Mapping[Any, StoredStep], ...] = (placed.known, placed.aliases)
         standing: dict[Node, Standing] = {node: step for steps in known for node, step in steps.items()}
         graph = NewGraph(run.key, plan, placed, births(plan, standing), parent, tally.now)
-        rows = GraphRows() if into is None else into
         change.edges += graph.write(rows, self._lanes.ids(tx, graph.lanes()))
-        if into is None:
-            self.write(tx, rows)
         change.added += len(graph.new)
         change.nodes += len(plan.steps) + len(plan.gates)
         change.opened += sum(not graph.born.status[index].is_ended for index in graph.new)
@@ -126,36 +123,39 @@ class Graphs:
             # Else nobody would know that the clock was set back if no worker looked at it before.
             self._mark.reach(tx, rows.delayed_at)
 
-    def _place(self, tx: Session, run: StoredRun, plan: Plan, first: int) -> Placed:
+    def _place(self, tx: Session, run: StoredRun, plan: Plan, first: int, rows: GraphRows) -> Placed:
         base = first_key(run.key) + first
         keys = list(range(base, base + len(plan.steps) + len(plan.gates)))
         known: dict[str, StoredStep] = {}
         aliases: dict[int, StoredStep] = {}
         if run.nodes or first:
-            aliases = self._aliases(tx, run.key, plan)
-            known = self._known(tx, run, plan, aliases)
+            aliases = self._aliases(tx, run.key, plan, rows)
+            known = self._known(tx, run, plan, aliases, rows)
             for index, step in aliases.items():
                 keys[index] = step.key
         elif plan.stored_targets():
             raise GraphError(f"unknown dependency {min(plan.stored_targets())!r}: the run has no such step")
         return Placed(keys, known, aliases)
 
-    def _aliases(self, tx: Session, run: int, plan: Plan) -> dict[int, StoredStep]:
+    def _aliases(self, tx: Session, run: int, plan: Plan, gathered: GraphRows) -> dict[int, StoredStep]:
         keyed = ((index, spec.kind, spec.dedup_key) for index, spec in enumerate(plan.steps))
         names = {index: dedup_name(kind, key) for index, kind, key in keyed if key is not None}
         if not names:
             return {}
         rows = tx.rows(self._by_dedup, run=run, names=json.dumps(list(names.values())))
         found = {name: StoredStep(key, step_id, StepStatus(status)) for name, key, step_id, status in rows}
+        found |= {name: step for name in names.values() if (step := gathered.by_dedup.get((run, name)))}
         return {index: found[name] for index, name in names.items() if name in found}
 
     def _known(
-        self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep]
+        self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep], gathered: GraphRows
     ) -> dict[str, StoredStep]:
         ids = [step.id for index, step in enumerate(plan.steps) if index not in aliases]
         wanted = plan.stored_targets()
-        rows = tx.rows(self._by_id, run=run.key, ids=json.dumps(sorted({*ids, *wanted})))
+        asked = sorted({*ids, *wanted})
+        rows = tx.rows(self._by_id, run=run.key, ids=json.dumps(asked))
         found = {step_id: StoredStep(key, step_id, StepStatus(status)) for key, step_id, status in rows}
+        found |= {step_id: step for step_id in asked if (step := gathered.by_id.get((run.key, step_id)))}
         for taken in ids:
             if taken in found:
                 raise EmitConflict(f"step id {taken!r} is taken in run {run.id!r}; ids are unique within a run")

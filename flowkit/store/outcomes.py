@@ -14,13 +14,13 @@ from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.events import EventName
 from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
 from flowkit.model.outcome import Failed, Outcome, Released, Retried, StepError, Succeeded
-from flowkit.model.plan import Plan, spans_of
+from flowkit.model.plan import spans_of
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
 from flowkit.store.closing import Closing, Verdict
 from flowkit.store.database import Database, Session
 from flowkit.store.effects import Effects
-from flowkit.store.graph_rows import Parent
+from flowkit.store.graph_rows import GraphRows, Parent
 from flowkit.store.graphs import EmitConflict, Graphs
 from flowkit.store.keys import place_of
 from flowkit.store.proof import is_held
@@ -63,6 +63,14 @@ class _Item:
 
     def proof(self, at: Micros) -> tuple[int, int, str, int]:
         return (*self.identity, self.settlement.leased.lease.token, at)
+
+
+@attrs.define
+class _Gathered:
+    """What the steps of a batch hand over beside their results: new steps, and by run the ids of inline artifacts."""
+
+    rows: GraphRows = attrs.field(factory=GraphRows)
+    artifacts: set[tuple[int, str]] = attrs.field(factory=set)
 
 
 def _item(settlement: Settlement) -> _Item:
@@ -175,30 +183,33 @@ class Outcomes:
             return
         proofs = json.dumps([item.proof(0) for item in with_effects])
         held = {(key, epoch): depth for key, epoch, depth in tx.rows(self._held, proofs=proofs)}
-        named: set[tuple[int, str]] = set()
+        gathered = _Gathered()
         for item in with_effects:
             run = standing[item.settlement.leased.run_key]
             if item.identity in held and run.status is RunStatus.RUNNING:
-                self._add_effects(tx, item, run, Parent(item.identity[0], held[item.identity]), named, tally)
+                self._add_effects(tx, item, run, Parent(item.identity[0], held[item.identity]), gathered, tally)
+        self._graphs.write(tx, gathered.rows)
 
     def _add_effects(
-        self, tx: Session, item: _Item, run: StoredRun, parent: Parent, named: set[tuple[int, str]], tally: Tally
+        self, tx: Session, item: _Item, run: StoredRun, parent: Parent, gathered: _Gathered, tally: Tally
     ) -> None:
         assert isinstance(item.outcome, Succeeded)
         ids = [artifact.id for artifact in item.outcome.artifacts if not artifact.is_external]
-        in_batch = (id for id in ids if (run.key, id) in named)
+        in_batch = (id for id in ids if (run.key, id) in gathered.artifacts)
         taken = next(in_batch, None) or self._effects.taken_artifact(tx, run.key, item.identity[0], ids)
         if taken is not None:
             message = f"artifact id {taken!r} is taken in run {run.id!r}; inline ids are unique within a run"
             item.outcome = Failed(StepError("artifact_conflict", message, occurred_at=item.ended_at))
         elif item.outcome.emission is not None:
-            self._emit(tx, item, run, item.outcome.emission, parent, tally)
+            self._emit(tx, item, run, parent, gathered.rows, tally)
         if isinstance(item.outcome, Succeeded):
-            named.update((run.key, id) for id in ids)
+            gathered.artifacts.update((run.key, id) for id in ids)
 
-    def _emit(self, tx: Session, item: _Item, run: StoredRun, plan: Plan, parent: Parent, tally: Tally) -> None:
+    def _emit(self, tx: Session, item: _Item, run: StoredRun, parent: Parent, rows: GraphRows, tally: Tally) -> None:
+        assert isinstance(item.outcome, Succeeded)
+        assert item.outcome.emission is not None
         try:
-            keys = self._graphs.add(tx, run, plan, tally, parent)
+            keys = self._graphs.add(tx, run, item.outcome.emission, tally, rows, parent)
         except (GraphError, LimitExceeded) as refused:
             code = "emit_conflict" if isinstance(refused, EmitConflict) else "graph_error"
             code = "limit_exceeded" if isinstance(refused, LimitExceeded) else code

@@ -34,7 +34,7 @@ class Starts:
         rows = GraphRows()
         stored = self._runs.keys(tx, [run for run, _ in new], tally.now)
         for run, (asked, plan) in zip(stored, new):
-            self._graphs.add(tx, run, plan, tally, into=rows)
+            self._graphs.add(tx, run, plan, tally, rows)
             if asked.origin:
                 # Beside the steps, in the entry that the history begins with: a fact of the start, and read by few.
                 tally.run(run.key).entries[-1][3]["origin"] = dict(asked.origin)
