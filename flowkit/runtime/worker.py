@@ -26,6 +26,9 @@ PAUSE_AFTER_ERROR = (0.05, 5.0)
 SOON = 0.005
 """Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
 
+BRIEFLY = 1.0
+"""Seconds for which a worker leaves its passes to other threads, before it sees again to what else there is to do."""
+
 TOGETHER = 0.005
 """Seconds for which a pass waits for what was launched as long ago at most, unless that was in vain just before."""
 
@@ -149,7 +152,7 @@ class Worker:
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
         # ends before it would. The same holds after every pass that another thread makes meanwhile.
-        until, seen = self._clock.monotonic() + poll_interval, -1
+        until, seen = self._clock.monotonic() + min(poll_interval, BRIEFLY), -1
         while seen != self._borrowed and not self.crew.wake.is_set() and self._clock.monotonic() < until:
             seen = self._borrowed
             self._rest(min(poll_interval, SOON), None)

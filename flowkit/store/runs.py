@@ -194,17 +194,17 @@ class Runs:
 
     def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]]) -> list[StoredRun]:
         """Store new runs with what they begin with, and return them so; their steps come in the same transaction."""
-        made = [_changed(run, change) for run, _, change in new]
         rows = [
             (
                 *(run.key, run.id, run.package, run.name, asked.metadata, run.input_sha256, asked.output),
-                *(run.created_at, run.created_at, run.nodes, run.steps, run.edges, run.open_steps, run.events),
+                *(run.created_at, run.created_at, change.nodes, change.added, change.edges),
+                *(change.opened, len(change.entries)),
             )
-            for run, (_, asked, _) in zip(made, new)
+            for run, asked, change in new
         ]
         tx.many(self._insert, rows)
         tx.many(self._insert_input, [(run.key, asked.input) for run, asked, _ in new])
-        return made
+        return [_as_stored(run, change) for run, _, change in new]
 
     def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
         """Make a run canceling; False if it was not pending or running any more."""
@@ -225,15 +225,12 @@ class Runs:
         if unknown:
             standing |= self.standing(tx, self.ask_standing(unknown))
         applied = {
-            key: Applied(standing[key], change, _end_of(_changed(standing[key], change)))
+            key: Applied(run, change, _end_of(run, change))
             for key, change in tally.runs.items()
-            if key in standing and not standing[key].status.is_ended
+            if (run := standing.get(key)) is not None and not run.status.is_ended
         }
         rows = [
-            (
-                *(key, c.added, c.nodes, c.edges, c.opened, c.closed),
-                *(c.failed, c.canceled_by_run, len(c.entries)),
-            )
+            (key, c.added, c.nodes, c.edges, c.opened, c.closed, c.failed, c.canceled_by_run, len(c.entries))
             for key, c in ((key, one.change) for key, one in applied.items())
         ]
         tx.later(self._count, changes=number_rows(rows), now=tally.now)
@@ -246,26 +243,24 @@ class Runs:
         return applied
 
 
-def _changed(run: StoredRun, change: RunChange) -> StoredRun:
-    """Return how a run stands after a change."""
-    return attrs.evolve(
-        run,
-        nodes=run.nodes + change.nodes,
-        steps=run.steps + change.added,
-        edges=run.edges + change.edges,
-        open_steps=run.open_steps + change.opened - change.closed,
-        failed_steps=run.failed_steps + change.failed,
-        canceled_by_run=run.canceled_by_run + change.canceled_by_run,
-        events=run.events + len(change.entries),
-    )
-
-
-def _end_of(run: StoredRun) -> RunStatus | None:
-    """Return how a run ends that stands like this; None while a step of it is open."""
-    if run.open_steps:
+def _end_of(run: StoredRun, change: RunChange) -> RunStatus | None:
+    """Return how a run ends by a change; None while a step of it is open."""
+    if run.open_steps + change.opened - change.closed:
         return None
     if run.status is RunStatus.CANCELING:
         return RunStatus.CANCELED
-    if run.failed_steps:
+    if run.failed_steps + change.failed:
         return RunStatus.FAILED
-    return RunStatus.CANCELED if run.canceled_by_run else RunStatus.SUCCEEDED
+    return RunStatus.CANCELED if run.canceled_by_run + change.canceled_by_run else RunStatus.SUCCEEDED
+
+
+def _as_stored(run: StoredRun, change: RunChange) -> StoredRun:
+    """Return a new run as it stands once it is stored with what it begins with."""
+    return attrs.evolve(
+        run,
+        nodes=change.nodes,
+        steps=change.added,
+        edges=change.edges,
+        open_steps=change.opened,
+        events=len(change.entries),
+    )
