@@ -36,7 +36,7 @@ class Codec:
         Raises:
             InvalidInput: it is no value of *annotation*, or no exact JSON, or too large; every path is named.
         """
-        return self.encoder(annotation, where, limit)(value)
+        return _encoded(self._strict.find(annotation), value, where, limit)
 
     def decode(self, body: bytes, annotation: Any, where: str = "input") -> Any:
         """Return the value that JSON text stands for.

@@ -56,6 +56,7 @@ class GraphRows:
 
     Attributes:
         delayed_at: by the clock of which instant steps are due later, if any are.
+        lanes: those of the steps, by queue and kind.
         by_id, by_dedup: emitted steps among them, by run and id, and by run and what ``dedup_name`` gives: a plan that
             is added later may point at them.
     """
@@ -65,6 +66,7 @@ class GraphRows:
     gates: list[Row] = attrs.field(factory=list)
     deps: list[Row] = attrs.field(factory=list)
     delayed_at: Micros | None = None
+    lanes: dict[tuple[str, str], int] = attrs.field(factory=dict)
     by_id: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
     by_dedup: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
 
@@ -97,12 +99,12 @@ class NewGraph:
         steps = self.plan.steps
         return {(steps[index].queue, steps[index].kind) for index in self.new}
 
-    def write(self, rows: GraphRows, lanes: dict[tuple[str, str], int]) -> int:
-        """Add this graph's rows; returns how many edges it has."""
+    def write(self, rows: GraphRows) -> int:
+        """Add this graph's rows, whose lanes are known; returns how many edges it has."""
         if any(step.delay for step in self.plan.steps):
             rows.delayed_at = self.now
         for index in self.new:
-            row = self._step(index, lanes)
+            row = self._step(index, rows.lanes)
             rows.steps.append(row)
             rows.specs.append(self._spec(index))
             if self.parent is not None:

@@ -106,7 +106,9 @@ class Graphs:
         known: tuple[Mapping[Any, StoredStep], ...] = (placed.known, placed.aliases)
         standing: dict[Node, Standing] = {node: step for steps in known for node, step in steps.items()}
         graph = NewGraph(run.key, plan, placed, births(plan, standing), parent, tally.now)
-        change.edges += graph.write(rows, self._lanes.ids(tx, graph.lanes()))
+        if new := graph.lanes() - rows.lanes.keys():
+            rows.lanes |= self._lanes.ids(tx, new)
+        change.edges += graph.write(rows)
         change.added += len(graph.new)
         change.nodes += len(plan.steps) + len(plan.gates)
         change.opened += sum(not graph.born.status[index].is_ended for index in graph.new)

@@ -15,7 +15,7 @@ from flowkit.model.retry import Retry
 
 def retry_to_text(retry: Retry) -> str | None:
     """Write a policy as JSON; None for the default one."""
-    return None if retry == DEFAULT_RETRY else _policy_text(retry)
+    return None if retry is DEFAULT_RETRY or retry == DEFAULT_RETRY else _policy_text(retry)
 
 
 @lru_cache(maxsize=256)
