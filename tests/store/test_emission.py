@@ -70,6 +70,20 @@ def test_a_child_may_wait_for_its_parent_and_for_what_ends_in_the_same_commit(fl
     assert [steps_of(flow, run)[id] for id in "bcd"] == ["ready", "ready", "canceled (dependency:bad)"]
 
 
+def test_a_child_may_wait_for_one_that_another_step_emits_in_the_same_commit(flow: Flow) -> None:
+    run = flow.start(step("a"), step("b"))
+    first, second = flow.lease()
+    batch = [
+        Settlement(first, emits(step("ready"), step("waits"), after={"waits": ["ready"]}), 0),
+        Settlement(second, emits(step("last"), after={"last": ["ready", "waits"]}), 0),
+    ]
+
+    flow.turn(batch, slots=0)
+
+    assert [steps_of(flow, run)[id] for id in ("ready", "waits", "last")] == ["ready", "pending", "pending"]
+    assert flow.finish() == ["ready", "waits", "last"]
+
+
 def test_a_child_is_born_as_the_end_of_what_it_waits_for_says(flow: Flow) -> None:
     run = flow.start(step("done"), step("dead", allow_failure=True), step("a"))
     flow.do()

@@ -10,8 +10,9 @@ import pytest
 
 from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
 from flowkit.runtime.upkeep import check_store
+from flowkit.runtime.waiting import Waiting
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
-from tests.stories.telling import Meeting, echo, eventually, outcomes, register, standing, told
+from tests.stories.telling import Meeting, echo, eventually, in_background, outcomes, register, standing, told
 
 OpenInMemory = Callable[..., Runtime]
 
@@ -73,6 +74,35 @@ def test_a_start_leases_its_first_steps_for_a_worker_that_rests(open_runtime: Op
         assert run.wait(30).status == "succeeded"
     leased = [entry for entry in runtime.history(run.id) if entry.name == "step_leased"]
     assert {entry.worker_id for entry in leased} == {runtime.worker_id}
+
+
+def test_who_waits_for_a_run_that_was_begun_here_is_told_of_its_end_and_does_not_look(
+    open_runtime: OpenInMemory, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    look = Waiting.standing
+
+    def counted(waiting: Waiting, run_id: str, *, inside: bool) -> Any:
+        looks.append(run_id)
+        return look(waiting, run_id, inside=inside)
+
+    monkeypatch.setattr(Waiting, "standing", counted)
+
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    runtime = open_runtime(held, story("one", lambda run: run.step("a", held)))
+    with at_rest(runtime):
+        run = runtime.start_run("one")
+        waits = in_background(run.wait)
+        eventually(lambda: run.id in runtime._parts.wakeups._runs)
+        meeting.let_go()
+        waits.join(30)
+        assert looks == []
+        # Asked a second time, it is not expected to end any more: it may have been long ago.
+        assert run.wait(30).status == "succeeded"
+        assert looks == [run.id]
 
 
 def test_such_a_start_obeys_the_limits_of_queues_and_of_the_worker(

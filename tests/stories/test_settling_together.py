@@ -85,3 +85,32 @@ def test_a_slow_attempt_is_waited_for_once_at_most(flowkit_runtime: Runtime, wai
         assert waits.count <= 1
         meeting.let_go()
         assert run.wait(PATIENCE).status == "succeeded"
+
+
+def test_after_a_wait_in_vain_quick_attempts_are_waited_for_again(
+    flowkit_runtime: Runtime, waits: Waits, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> None:
+        meeting.wait()
+
+    @executor("later")
+    def later(step: StepContext) -> None:
+        eventually(lambda: waits.count > 1)
+
+    def beside(run: RunBuilder, executor: Any, links: int) -> None:
+        run.step("beside", executor)
+        link = run.step("link0", echo)
+        for number in range(1, links):
+            link = run.step(f"link{number}", echo, after=link)
+
+    with flowkit_runtime.workers():
+        vain = start(flowkit_runtime, lambda run: beside(run, slow, 1), echo, slow)
+        eventually(lambda: waits.count == 1)
+        meeting.let_go()
+        assert vain.wait(PATIENCE).status == "succeeded"
+
+        monkeypatch.setattr(worker, "TOGETHER", PATIENCE)
+        # The passes of the chain, which are made while the other step is still young, are those that do not wait.
+        quick = start(flowkit_runtime, lambda run: beside(run, later, 10), echo, later)
+        assert quick.wait(PATIENCE).status == "succeeded"
