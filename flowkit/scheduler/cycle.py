@@ -128,11 +128,11 @@ class Cycle:
 
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
-        asked = engine.outcomes.ask(inbox) if inbox else None
-        with engine.write(asked) as tx:
+        batch = engine.outcomes.batch(inbox) if inbox else None
+        with engine.write(batch.first if batch is not None else ()) as tx:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
-            if inbox:
-                settled = engine.outcomes.settle(tx, inbox, tally, asked)
+            if batch is not None:
+                settled = engine.outcomes.settle(tx, batch, tally)
                 turned.verdicts, turned.moves = settled.verdicts, settled.moves
             left = self._sweeper.sweep(tx, tally) if sweeps else False
             taken = self._take(tx, demand, tally)

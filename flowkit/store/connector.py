@@ -36,8 +36,8 @@ class Connector(Protocol):
     def join(self, raw: Any) -> Any:
         """Return the program's own connection as a session can speak to it."""
 
-    def begin(self, raw: Any, first: Asked | None = None) -> list[Row]:
-        """Open a transaction, and return the rows of its *first* statement."""
+    def begin(self, raw: Any, first: Sequence[Asked] = ()) -> list[list[Row]]:
+        """Open a transaction with its *first* statements, and return the rows of each."""
 
     def read(self, raw: Any) -> None:
         """Make a connection ready for reads without a transaction."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Database:
         """Open a session for reading; inside a transaction of this thread it is that transaction's."""
         return self._session(writes=False)
 
-    def write(self, first: Asked | None = None) -> AbstractContextManager[Session]:
+    def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
         """Open a transaction that commits when the block ends and rolls back when it raises.
 
         Args:
@@ -110,7 +110,7 @@ class Database:
             yield from self._reading()
 
     @contextmanager
-    def _session(self, *, writes: bool, first: Asked | None = None) -> Iterator[Session]:
+    def _session(self, *, writes: bool, first: Sequence[Asked] = ()) -> Iterator[Session]:
         current: Session | None = getattr(self._local, "session", None)
         if current is not None:
             if self._local.pid != os.getpid():
@@ -147,13 +147,11 @@ class Database:
             raw.execute("RELEASE SAVEPOINT flowkit")
         self._program.after_commit(session.committed)
 
-    def _transaction(self, first: Asked | None) -> Iterator[Session]:
+    def _transaction(self, first: Sequence[Asked]) -> Iterator[Session]:
         with self._connection(writes=True) as lent:
             session = self._connector.session(lent.raw, self.clock, self.dialect, writes=True)
             try:
-                rows = self._connector.begin(lent.raw, first)
-                if first is not None:
-                    session.opened_with(first, rows)
+                session.opened_with(first, self._connector.begin(lent.raw, first))
                 self._local.session, self._local.pid = session, self._pid
                 yield session
                 self._connector.commit(lent.raw, session.notices)

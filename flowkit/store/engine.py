@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from flowkit.clock import Clock
@@ -71,6 +72,6 @@ class Engine:
         """Open a session for reading."""
         return self.db.read()
 
-    def write(self, first: Asked | None = None) -> AbstractContextManager[Session]:
-        """Open a transaction, perhaps with its *first* question."""
+    def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
+        """Open a transaction, perhaps with its *first* statements."""
         return self.db.write(first)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 from peewee import Case
 
-from flowkit.clock import Micros
 from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.events import EventName
 from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
-from flowkit.model.outcome import Failed, Outcome, Released, Retried, StepError, Succeeded
+from flowkit.model.outcome import Failed, Retried, StepError, Succeeded
 from flowkit.model.plan import spans_of
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
+from flowkit.store.batch import Batch, Gathered, Item, by_move, item_of, once, proofs_of
 from flowkit.store.closing import Closing, Verdict
-from flowkit.store.database import Database, Session
+from flowkit.store.database import Database, Row, Session
 from flowkit.store.effects import Effects
 from flowkit.store.graph_rows import GraphRows, Parent
 from flowkit.store.graphs import EmitConflict, Graphs
@@ -38,49 +38,6 @@ class Settled:
 
     verdicts: list[Verdict]
     moves: list[Move | None]
-
-
-@attrs.define
-class _Item:
-    """A settlement on its way: its outcome may still turn into a failure, and it may have emitted steps.
-
-    Attributes:
-        identity: the step's key and the epoch of its lease.
-    """
-
-    settlement: Settlement
-    outcome: Outcome
-    identity: tuple[int, int]
-    ended_at: Micros
-    emitted: str | None = None
-    verdict: Verdict | None = None
-    move: Move | None = None
-
-    def is_of(self, standing: dict[int, StoredRun]) -> bool:
-        """Whether its run is there still; the key of one that was pruned may be another's by now."""
-        run = standing.get(self.settlement.leased.run_key)
-        return run is not None and run.id == self.settlement.leased.run_id
-
-    def proof(self, at: Micros) -> tuple[int, int, str, int]:
-        return (*self.identity, self.settlement.leased.lease.token, at)
-
-
-@attrs.define
-class _Gathered:
-    """What the steps of a batch hand over beside their results: new steps, and by run the ids of inline artifacts."""
-
-    rows: GraphRows = attrs.field(factory=GraphRows)
-    artifacts: set[tuple[int, str]] = attrs.field(factory=set)
-
-
-def _item(settlement: Settlement) -> _Item:
-    leased, outcome = settlement.leased, settlement.outcome
-    if isinstance(outcome, Retried) and leased.attempt >= leased.retry.max_attempts:
-        outcome = Failed(outcome.error)
-        settlement = attrs.evolve(settlement, outcome=outcome)
-    # A clock that was set back in between must not make a duration negative.
-    ended_at = max(settlement.ended_at, leased.lease.acquired_at)
-    return _Item(settlement, outcome, (leased.key, leased.lease.epoch), ended_at)
 
 
 class Outcomes:
@@ -142,48 +99,47 @@ class Outcomes:
         mine = is_held(self.db.dialect, s, b)
         return s.select(s.key, s.epoch, s.depth).from_(s, b).where(mine)
 
-    def ask(self, batch: Sequence[Settlement]) -> Asked:
-        """Return the question that a transaction which settles a batch may begin with."""
-        return self._runs.ask_standing({item.leased.run_key for item in batch})
+    def batch(self, settlements: Sequence[Settlement]) -> Batch:
+        """Return a batch of outcomes, with what its transaction may begin with."""
+        items = [item_of(settlement) for settlement in settlements]
+        standing = self._runs.ask_standing({item.settlement.leased.run_key for item in items})
+        first = once(items)
+        if any(item.has_effects for item in first):
+            # What is emitted is counted by how the steps that it waits for stand before any of the batch has ended.
+            return Batch(items, standing)
+        plain = [item for item in first if item.is_plain]
+        succeed = Asked(self._succeed, {"proofs": proofs_of(plain)}) if plain else None
+        return Batch(items, standing, succeed, self._propagation.asking(_keys(first)))
 
-    def settle(
-        self, tx: Session, batch: Sequence[Settlement], tally: Tally, asked: Asked | None = None
-    ) -> Settled:
-        """Write every outcome whose lease still holds, with all its effects, and say of each what became of it.
-
-        Args:
-            asked: what ``ask`` returned, if the transaction began with it.
-        """
-        standing = self._runs.standing(tx, asked or self.ask(batch))
+    def settle(self, tx: Session, batch: Batch, tally: Tally) -> Settled:
+        """Write every outcome whose lease still holds, with all its effects, and say of each what became of it."""
+        standing = self._runs.standing(tx, batch.standing)
         tally.mine |= standing
-        items = [_item(settlement) for settlement in batch]
-        first = _once(items, standing)
+        first = once(item for item in batch.items if item.is_of(standing))
+        # Its guard asks again how each run stands, and that cannot change between the two.
+        held = tx.answer(batch.plain) if batch.plain is not None else None
         self._prepare(tx, first, standing, tally)
+        groups = by_move(first, standing)
+        asked = batch.waiting
+        waiting = self._propagation.ask(tx, _keys(first)) if asked is None else lambda: tx.answer(asked)
         ended: dict[int, bool] = {}
-        groups = _by_move(first, standing)
-        ending = [item.identity[0] for move, group in groups.items() if move.target.is_ended for item in group]
-        waiting = self._propagation.ask(tx, ending) if ending else None
         for move, group in groups.items():
-            self._write(tx, move, group, ended, tally)
+            ended |= self._write(tx, move, group, held if move is SUCCEED else None, tally)
         if ended:
             self._propagation.spread(tx, ended, tally, waiting)
-        for item in items:
+        for item in batch.items:
             if item.verdict is None and item.is_of(standing):
                 item.verdict = self._closing.verdict(tx, item.settlement, tally)
-        return Settled([item.verdict or Verdict.LOST for item in items], [item.move for item in items])
+        return Settled([item.verdict or Verdict.LOST for item in batch.items], [item.move for item in batch.items])
 
-    def _prepare(self, tx: Session, items: list[_Item], standing: dict[int, StoredRun], tally: Tally) -> None:
+    def _prepare(self, tx: Session, items: list[Item], standing: dict[int, StoredRun], tally: Tally) -> None:
         """Add what successful attempts emit, and turn those whose effects are refused into failures."""
-        with_effects = [
-            item
-            for item in items
-            if isinstance(item.outcome, Succeeded) and (item.outcome.emission or item.outcome.artifacts)
-        ]
+        with_effects = [item for item in items if item.has_effects]
         if not with_effects:
             return
-        proofs = json.dumps([item.proof(0) for item in with_effects])
+        proofs = proofs_of(with_effects)
         held = {(key, epoch): depth for key, epoch, depth in tx.rows(self._held, proofs=proofs)}
-        gathered = _Gathered()
+        gathered = Gathered()
         for item in with_effects:
             run = standing[item.settlement.leased.run_key]
             if item.identity in held and run.status is RunStatus.RUNNING:
@@ -191,7 +147,7 @@ class Outcomes:
         self._graphs.write(tx, gathered.rows)
 
     def _add_effects(
-        self, tx: Session, item: _Item, run: StoredRun, parent: Parent, gathered: _Gathered, tally: Tally
+        self, tx: Session, item: Item, run: StoredRun, parent: Parent, gathered: Gathered, tally: Tally
     ) -> None:
         assert isinstance(item.outcome, Succeeded)
         ids = [artifact.id for artifact in item.outcome.artifacts if not artifact.is_external]
@@ -205,7 +161,7 @@ class Outcomes:
         if isinstance(item.outcome, Succeeded):
             gathered.artifacts.update((run.key, id) for id in ids)
 
-    def _emit(self, tx: Session, item: _Item, run: StoredRun, parent: Parent, rows: GraphRows, tally: Tally) -> None:
+    def _emit(self, tx: Session, item: Item, run: StoredRun, parent: Parent, rows: GraphRows, tally: Tally) -> None:
         assert isinstance(item.outcome, Succeeded)
         assert item.outcome.emission is not None
         try:
@@ -217,9 +173,12 @@ class Outcomes:
         else:
             item.emitted = json.dumps(spans_of(place_of(key) for key in keys))
 
-    def _write(self, tx: Session, move: Move, group: list[_Item], ended: dict[int, bool], tally: Tally) -> None:
-        proofs = json.dumps([item.proof(_at(item, tally.now)) for item in group])
-        rows = tx.rows(self._statement(move), proofs=proofs, now=tally.now)
+    def _write(
+        self, tx: Session, move: Move, group: list[Item], rows: list[Row] | None, tally: Tally
+    ) -> dict[int, bool]:
+        """Make a move, unless *rows* say for which it was made; returns the steps that ended by it."""
+        if rows is None:
+            rows = tx.rows(self._statement(move), proofs=proofs_of(group, tally.now), now=tally.now)
         held = {(key, epoch): bool(allowed) for key, epoch, allowed in rows}
         mine = [item for item in group if item.identity in held]
         for item in mine:
@@ -229,8 +188,7 @@ class Outcomes:
             self._effects.write(tx, [(i.settlement, i.ended_at, i.emitted) for i in mine])
         else:
             self._closing.write(tx, [(i.settlement, i.outcome, i.ended_at) for i in mine], discarded=move is DISCARD)
-        if move.target.is_ended:
-            ended.update((item.identity[0], move is SUCCEED) for item in mine)
+        return {item.identity[0]: move is SUCCEED for item in mine} if move.target.is_ended else {}
 
     def _statement(self, move: Move) -> Statement:
         table = {SUCCEED: "_succeed", FAIL: "_fail", DISCARD: "_discard", RETRY: "_retry", RELEASE: "_release"}
@@ -238,31 +196,8 @@ class Outcomes:
         return found
 
 
-def _once(items: list[_Item], standing: dict[int, StoredRun]) -> list[_Item]:
-    # An outcome that is offered twice in one batch is written once; the other one is told that it was.
-    first: dict[tuple[int, int], _Item] = {}
-    for item in items:
-        if item.is_of(standing):
-            first.setdefault(item.identity, item)
-    return list(first.values())
-
-
-def _by_move(items: list[_Item], standing: dict[int, StoredRun]) -> dict[Move, list[_Item]]:
-    groups: dict[Move, list[_Item]] = {}
-    for item in items:
-        run = standing[item.settlement.leased.run_key]
-        if run.status.is_ended:
-            continue
-        move = DISCARD if run.status is RunStatus.CANCELING else MOVE_OF[type(item.outcome)]
-        groups.setdefault(move, []).append(item)
-    return groups
-
-
-MOVE_OF: dict[type, Move] = {Succeeded: SUCCEED, Retried: RETRY, Failed: FAIL, Released: RELEASE}
-
-
-def _at(item: _Item, now: Micros) -> Micros:
-    return now + item.outcome.delay if isinstance(item.outcome, Retried) else item.ended_at
+def _keys(items: Iterable[Item]) -> list[int]:
+    return [item.identity[0] for item in items]
 
 
 _EVENTS: dict[Move, tuple[EventName, str]] = {
@@ -274,7 +209,7 @@ _EVENTS: dict[Move, tuple[EventName, str]] = {
 }
 
 
-def _count(item: _Item, move: Move, allowed: bool, tally: Tally) -> None:
+def _count(item: Item, move: Move, allowed: bool, tally: Tally) -> None:
     leased, outcome = item.settlement.leased, item.outcome
     told, noted = _EVENTS[move]
     error = outcome.error if isinstance(outcome, (Failed, Retried)) and move is not DISCARD else None

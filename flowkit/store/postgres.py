@@ -121,15 +121,15 @@ class PostgresConnector:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
         return Connection(raw, self.dialect.schema)
 
-    def begin(self, raw: Connection, first: Asked | None = None) -> list[Row]:
-        """Open a transaction, and return the rows of its *first* statement; the server's time comes with it."""
+    def begin(self, raw: Connection, first: Sequence[Asked] = ()) -> list[list[Row]]:
+        """Open a transaction with its *first* statements, and return the rows of each; the server's time comes too."""
         # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
         limits = () if raw.is_settled else _limits("LOCAL")
         lock = f"pg_advisory_xact_lock_shared({self.dialect.under_way})"
         raw.plan_anew()
         if self.clock is None:
             return raw.begin(self.dialect.begin, *limits, f"SELECT {lock}", first=first)[1]
-        rows: list[Row] = []
+        rows: list[list[Row]] = []
 
         def shown() -> Micros:
             told, found = raw.begin(self.dialect.begin, *limits, f"{TIME}, {lock}", first=first)

@@ -82,18 +82,18 @@ class Connection:
         self._flush()
         self._again(lambda: self._cursor.executemany(sql, rows))
 
-    def _together(self, statements: Sequence[str], last: Asked | None) -> tuple[list[Row], list[Row]]:
-        """Run several statements without parameters, and perhaps *last* with some, in one round trip.
+    def _together(self, statements: Sequence[str], last: Sequence[Asked]) -> tuple[list[Row], list[list[Row]]]:
+        """Run several statements without parameters, and then perhaps some with them, in one round trip.
 
-        Returns the rows of the last one without parameters, and those of *last*.
+        Returns the rows of the last one without parameters, and those of each of *last*.
         """
         if self._wire is None:
             told = self._again(lambda: self._one_after_another(statements))
-            return told, self.execute(last.statement.sql, last.bound).fetchall() if last else []
+            return told, [self.execute(asked.statement.sql, asked.bound).fetchall() for asked in last]
         calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        asked: list[Call] = [(Answer(), last.statement.sql, last.bound)] if last else []
+        asked: list[Call] = [(Answer(), one.statement.sql, one.bound) for one in last]
         self._send(*calls, *asked)
-        return calls[-1][0].fetchall(), asked[0][0].fetchall() if asked else []
+        return calls[-1][0].fetchall(), [answer.fetchall() for answer, _, _ in asked]
 
     def _one_after_another(self, statements: Sequence[str]) -> list[Row]:
         # Without parameters the server takes several statements for one, which it plans each time.
@@ -164,10 +164,10 @@ class Connection:
         """Return the server's time."""
         return int(self.execute(TIME).fetchone()[0])
 
-    def begin(self, *statements: str, first: Asked | None = None) -> tuple[list[Row], list[Row]]:
-        """Open a transaction with these statements, and perhaps *first*, in one round trip.
+    def begin(self, *statements: str, first: Sequence[Asked] = ()) -> tuple[list[Row], list[list[Row]]]:
+        """Open a transaction with these statements, and perhaps its *first* ones of others, in one round trip.
 
-        Returns the rows of the last of the statements, and those of *first*.
+        Returns the rows of the last of the statements, and those of each of *first*.
         """
         told = self._together(statements, first)
         self._open = True

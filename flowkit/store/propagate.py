@@ -13,7 +13,7 @@ from peewee import Case
 from flowkit.model.moves import CASCADE, PROMOTE
 from flowkit.store.database import Database, Row, Session
 from flowkit.store.keys import number_rows, numbers, run_of
-from flowkit.store.statements import param, statement
+from flowkit.store.statements import Asked, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
 
@@ -81,6 +81,10 @@ class Propagation:
         pending = self.db.dialect.checked(s.status == "pending")
         return s.update(change).from_(b).where(s.key == b.c.key, pending).returning(s.key, s.id, s.reason)
 
+    def asking(self, keys: Sequence[int]) -> Asked:
+        """Return the question what waits for these steps."""
+        return Asked(self._edges, {"targets": numbers(keys)})
+
     def ask(self, tx: Session, keys: Sequence[int]) -> Waiting:
         """Ask what waits for these steps, of which some may be about to end; the answer comes with what ends them."""
         return tx.ahead(self._edges, targets=numbers(keys))
@@ -89,7 +93,7 @@ class Propagation:
         """Tell everything that waits for the *ended* steps (key to: did it succeed), and what waits for that in turn.
 
         Args:
-            waiting: what ``ask`` returned for those steps, and perhaps for others.
+            waiting: gives what waits for those steps, and perhaps for others, if that was asked.
         """
         while ended:
             edges = waiting() if waiting is not None else tx.rows(self._edges, targets=numbers(ended))

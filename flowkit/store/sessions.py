@@ -22,21 +22,20 @@ class Session:
         self._raw = raw
         self._clock = clock
         self._after: list[Callable[[], None]] = []
-        self._answered: tuple[Asked, list[Row]] | None = None
+        self._answered: dict[Asked, list[Row]] = {}
         self.notices: list[str] = []
         self.dialect = dialect
         self.writes = writes
         self.joined = joined
 
-    def opened_with(self, first: Asked, rows: list[Row]) -> None:
-        """Keep the rows of the statement that the transaction was opened with."""
-        self._answered = (first, rows)
+    def opened_with(self, first: Sequence[Asked], rows: Sequence[list[Row]]) -> None:
+        """Keep the rows of the statements that the transaction was opened with."""
+        self._answered = dict(zip(first, rows))
 
     def answer(self, asked: Asked) -> list[Row]:
-        """Return the rows of what was asked: those that came with the beginning, if they did."""
-        if self._answered is not None and self._answered[0] is asked:
-            return self._answered[1]
-        return self.rows(asked.statement, **asked.values)
+        """Return the rows of what is asked: those that came with the beginning, if they did; once."""
+        rows = self._answered.pop(asked, None)
+        return self.rows(asked.statement, **asked.values) if rows is None else rows
 
     def now(self) -> Micros:
         """Return the engine's time."""

@@ -152,12 +152,11 @@ class SQLiteConnector:
         """Return the program's connection, as it is."""
         return raw
 
-    def begin(self, raw: Any, first: Asked | None = None) -> list[Row]:
-        """Open a transaction, and return the rows of its *first* statement."""
+    def begin(self, raw: Any, first: Sequence[Asked] = ()) -> list[list[Row]]:
+        """Open a transaction with its *first* statements, and return the rows of each."""
         self._verify()
         self._begin(raw)
-        rows: list[Row] = raw.execute(first.statement.sql, first.bound).fetchall() if first else []
-        return rows
+        return [raw.execute(asked.statement.sql, asked.bound).fetchall() for asked in first]
 
     def _begin(self, raw: Any) -> None:
         self._turns.begin(raw, self.dialect.begin)

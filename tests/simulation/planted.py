@@ -129,7 +129,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "outcomes land in a run that is being canceled",
         "T6, T13, G13: the run's status",
-        ("store.outcomes:_by_move", "DISCARD if run.status is RunStatus.CANCELING else ", ""),
+        ("store.batch:by_move", "DISCARD if run.status is RunStatus.CANCELING else ", ""),
         (f"{_OUTCOMES}._move", "mine & (run == run_status)", "mine & (run != 'nothing')"),
     ),
     plant(
@@ -200,16 +200,17 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "expired leases are taken back before the inbox is settled",
         "2.4: settles its inbox, then reclaims",
+        ("scheduler.cycle:Cycle._turn", "batch.first if batch is not None else ()", ""),
         (
             "scheduler.cycle:Cycle._turn",
-            "if inbox:",
-            "self._sweeper.sweep(tx, tally)\n        if inbox:",
+            "if batch is not None:",
+            "self._sweeper.sweep(tx, tally)\n        if batch is not None:",
         ),
     ),
     plant(
         "retries beyond the policy",
         "T7: attempt < max_attempts",
-        ("store.outcomes:_item", "leased.attempt >= leased.retry.max_attempts", "leased.attempt > 99"),
+        ("store.batch:item_of", "leased.attempt >= leased.retry.max_attempts", "leased.attempt > 99"),
         ("model.outcome:decide", "or attempt >= retry.max_attempts", ""),
     ),
     plant(

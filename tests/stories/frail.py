@@ -32,7 +32,7 @@ class FrailStore:
         connector: Any = self._connector
         begin, commit = connector.begin, connector.commit
 
-        def frail_begin(raw: Any, first: Any = None) -> Any:
+        def frail_begin(raw: Any, first: Any = ()) -> Any:
             if self.broken:
                 raise self._error(self.broken)
             return begin(raw, first)

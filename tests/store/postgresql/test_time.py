@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -79,8 +79,8 @@ def hold_the_next_answer(engine: Engine, call: Callable[[], Any]) -> None:
     connector: Any = engine.db._connector
     begin = connector.begin
 
-    def begin_slowly(raw: Any, first: Asked | None = None) -> Any:
-        def held(*statements: str, first: Asked | None = None) -> Any:
+    def begin_slowly(raw: Any, first: Sequence[Asked] = ()) -> Any:
+        def held(*statements: str, first: Sequence[Asked] = ()) -> Any:
             told = Connection.begin(raw, *statements, first=first)
             call()
             return told
