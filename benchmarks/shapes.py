@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks import raw
 from benchmarks.flows import Number, Shape, diamond, drained, dynamic, fan_out, map_to_map, open_runtime
 from benchmarks.measure import Report, medians, rounds
+from benchmarks.statements import seconds_alone
 
 RUNS, PARTS = 100, 50
 TREE = Shape(10, 4)
@@ -26,6 +27,11 @@ def one_run(place: Path, package: Any, input: Any, steps: int) -> float:
     with open_runtime(place) as rt:
         rt.start_run(package, input)
         return steps / drained(rt)
+
+
+def one_run_alone(place: Path, package: Any, input: Any, steps: int) -> float:
+    """Return steps a second of the statements that draining a run takes, without flowkit."""
+    return steps / seconds_alone(place, lambda rt: rt.start_run(package, input), drained)
 
 
 def stored_edges(place: Path) -> tuple[int, int]:
@@ -55,9 +61,12 @@ def main() -> None:
             "100 diamonds of 1 + 50 + 1": diamonds,
             f"tree of {TREE_STEPS:,} emitted steps": lambda place: one_run(place, dynamic, TREE, TREE_STEPS),
             "10,000 steps after 10,000": map_after_map,
+            "fan-out, its statements alone": lambda place: one_run_alone(place, fan_out, Number(MEMBERS), MEMBERS),
+            "tree, its statements alone": lambda place: one_run_alone(place, dynamic, TREE, TREE_STEPS),
         },
     )
     found = list(report.figures.values())
+    report.figures["tree / fan-out, statements alone"] = found[6] / found[5]
     report.figures |= {"edges stored for 10,000 after 10,000": edges, "gates": gates}
     report.bar("diamonds / raw (a)", found[2] / found[0], 3)
     report.bar("tree / fan-out", found[3] / found[1], 0.7)
