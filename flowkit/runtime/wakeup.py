@@ -82,7 +82,9 @@ class Wakeups:
     def expects(self, run_id: str) -> bool:
         """Whether a run is expected to end soon, so that it need not be looked at yet; said once of each."""
         with self._lock:
-            return self._expected.pop(run_id, run_id) is None
+            expected = run_id in self._expected
+            self._expected.pop(run_id, None)
+            return expected
 
     def tell(self, events: Iterable[Event]) -> None:
         """Wake who waits for the runs of which these events say that they have ended."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from flowkit.clock import Clock
-from flowkit.errors import DataCorrupted, RuntimeClosed, StoreError
+from flowkit.errors import DataCorrupted, StoreError
 from flowkit.store.connector import Connector, Program
 from flowkit.store.lending import Lending, Lent
 from flowkit.store.sessions import Row, Session
@@ -96,7 +96,7 @@ class Database:
         try:
             with self._translated(), self._connection(writes=True) as lent:
                 version = (lent.raw, version_of(lent.raw))
-        except (StoreError, RuntimeClosed):
+        except Exception:  # whatever it is: who works with the store meets it too
             return True
         finally:
             writer.release()

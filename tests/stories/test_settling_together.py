@@ -98,6 +98,9 @@ def test_after_a_wait_in_vain_quick_attempts_are_waited_for_again(
     def later(step: StepContext) -> None:
         eventually(lambda: waits.count > 1)
 
+    # How fast this machine is must not decide whether the first wait is made.
+    monkeypatch.setattr(Crew, "is_young", lambda crew, seconds: True)
+
     def beside(run: RunBuilder, executor: Any, links: int) -> None:
         run.step("beside", executor)
         link = run.step("link0", echo)
@@ -106,7 +109,8 @@ def test_after_a_wait_in_vain_quick_attempts_are_waited_for_again(
 
     with flowkit_runtime.workers():
         vain = start(flowkit_runtime, lambda run: beside(run, slow, 1), echo, slow)
-        eventually(lambda: waits.count == 1)
+        eventually(lambda: standing(flowkit_runtime, vain.id)["link0"] == "succeeded")
+        assert waits.count == 1
         meeting.let_go()
         assert vain.wait(PATIENCE).status == "succeeded"
 
