@@ -156,8 +156,13 @@ class Campaign:
         self.figures.ends += 1
 
     def _end(self, rt: Runtime, zygote: Zygote) -> None:
+        for _, paused in self._paused:
+            os.kill(paused, signal.SIGCONT)
+        self._paused = []
         for pid in self._clients:
             self._tell_to_end(zygote, pid)
+        # What a client still starts before it has ended is to end as well.
+        codes = {pid: zygote.reap(pid) for pid in self._clients}
         until, before = time.monotonic() + PATIENCE, -1
         for run_id in sorted(run_id for (_, run_id) in told(self.at, "start", "asked")):
             if rt.workflow(run_id) is None:
@@ -173,7 +178,7 @@ class Campaign:
         for pid in self._workers:
             self._tell_to_end(zygote, pid)
         # A signal that comes before the process can take it ends it as it ends any other.
-        codes = {pid: zygote.reap(pid) for pid in self._ending}
+        codes |= {pid: zygote.reap(pid) for pid in self._ending if pid not in codes}
         assert set(codes.values()) <= {0, -signal.SIGTERM}, codes
 
 
