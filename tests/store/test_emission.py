@@ -215,6 +215,20 @@ def test_a_dedup_key_holds_within_one_batch_and_when_the_first_one_is_dead(flow:
     assert steps_of(flow, run)["index"] == "canceled (dependency:page)"
 
 
+def test_emitters_of_one_commit_that_name_one_dedup_key_make_one_step(flow: Flow) -> None:
+    run = flow.start(step("a"), step("b"))
+    first, second = flow.lease()
+    waits = emits(step("again", dedup_key="url"), step("index"), after={"index": ["again"]})
+
+    flow.turn([Settlement(first, emits(step("page", dedup_key="url")), 0), Settlement(second, waits, 0)], slots=0)
+
+    assert steps_of(flow, run) == {"a": "succeeded", "b": "succeeded", "page": "ready", "index": "pending"}
+    with flow.engine.read() as tx:
+        # One row for each commit: nothing was refused by the database and written again by itself.
+        assert tx.script("SELECT COUNT(*) FROM history") == [(3,)]
+    assert flow.finish() == ["page", "index"]
+
+
 def test_of_a_step_that_is_declared_again_the_first_declaration_stands(flow: Flow) -> None:
     run = flow.start(step("a"), step("b"))
     first, second = flow.lease()
