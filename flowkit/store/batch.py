@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import attrs
 
@@ -101,9 +101,9 @@ def once(items: Iterable[Item]) -> list[Item]:
     return list(first.values())
 
 
-def proofs_of(items: Sequence[Item], now: Micros = 0) -> str:
+def proofs_of(items: Sequence[Item], now: Micros = 0) -> list[tuple[Any, ...]]:
     """Return what the moves of these items are guarded by; *now* is needed for those that are tried again."""
-    return json.dumps([(*item.identity, item.settlement.leased.lease.token, _at(item, now)) for item in items])
+    return [(*item.identity, item.settlement.leased.lease.token, _at(item, now)) for item in items]
 
 
 def _at(item: Item, now: Micros) -> Micros:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import attrs
 import peewee
 
-from flowkit.store.statements import Statement, compile_query, param
+from flowkit.store.lists import VALUE, Listed, Marker, Rows, numbers, place, texts, writer_of
+from flowkit.store.statements import Statement, compile_query
 
 
 class Dialect(Protocol):
@@ -40,13 +41,13 @@ class Dialect(Protocol):
         """Return *query* as a statement."""
 
     def keys(self, name: str) -> Any:
-        """Return a subquery of the integers bound as parameter *name* (a JSON array)."""
+        """Return the integers bound as parameter *name* (a list), for IN."""
 
     def texts(self, name: str) -> Any:
-        """Return a subquery of the strings bound as parameter *name* (a JSON array)."""
+        """Return the strings bound as parameter *name* (a list), for IN."""
 
     def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
-        """Return a table ``b`` from parameter *name*, a JSON array of arrays; *texts* are its columns of text."""
+        """Return a table ``b`` from parameter *name*, a list of rows; *texts* are its columns of text."""
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -102,21 +103,25 @@ class SQLiteDialect:
         return compile_query(self.database, query, "?")
 
     def keys(self, name: str) -> Any:
-        """Return a subquery of the bound integers."""
-        # One parameter whatever the length: an IN list would need one statement per length.
-        return peewee.Select([peewee.fn.json_each(param(name))], [peewee.SQL("value")])
+        """Return the bound integers."""
+        return self._listed(name, numbers)
 
     def texts(self, name: str) -> Any:
-        """Return a subquery of the bound strings."""
-        return self.keys(name)
+        """Return the bound strings."""
+        return self._listed(name, texts)
+
+    def _listed(self, name: str, write: Callable[[Any], str]) -> Any:
+        elements = peewee.fn.json_each(place(Marker(name, write)))
+        return Listed(peewee.Select([elements], [peewee.SQL("value")]), place(Marker(name, column=VALUE)))
 
     def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return the bound rows as a table ``b``; SQLite needs no types."""
         picked = [
-            peewee.fn.json_extract(peewee.SQL("value"), f"$[{place}]").alias(column)
-            for place, column in enumerate(columns)
+            peewee.fn.json_extract(peewee.SQL("value"), f"$[{number}]").alias(column)
+            for number, column in enumerate(columns)
         ]
-        return peewee.Select([peewee.fn.json_each(param(name))], picked).alias("b")
+        cells = {column: place(Marker(name, column=number)) for number, column in enumerate(columns)}
+        return Rows(peewee.fn.json_each(place(Marker(name, writer_of(texts)))), picked, cells).alias("b")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -200,31 +205,38 @@ class PostgresDialect:
         # One statement for all rows costs the server a tenth of as many statements.
         head, values = statement.sql.split(" VALUES ", 1)
         fields = query.model._meta.fields
-        types = [f"%s::{_TYPES[fields[name].field_type]}[]" for name in statement.names]
-        names = [f"c{place}" for place in range(len(types))]
+        types = [f"%s::{_TYPES[fields[marker.name].field_type]}[]" for marker in statement.markers]
+        names = [f"c{number}" for number in range(len(types))]
         picked = values.replace("%s", "b.{}").strip("()").format(*names)
         bulk = f"{head} SELECT {picked} FROM unnest({', '.join(types)}) AS b({', '.join(names)})"
         return attrs.evolve(statement, bulk=bulk)
 
-    def _elements(self, name: str) -> Any:
-        return peewee.fn.json_array_elements_text(param(name).cast("json")).alias("e")
-
     def keys(self, name: str) -> Any:
-        """Return a subquery of the bound integers."""
-        return peewee.Select([self._elements(name)], [peewee.SQL("e::bigint")])
+        """Return the bound integers."""
+        elements = self._elements(name, numbers)
+        return Listed(peewee.Select([elements], [peewee.SQL("e::bigint")]), self._cell(name, VALUE, "bigint"))
 
     def texts(self, name: str) -> Any:
-        """Return a subquery of the bound strings."""
-        return peewee.Select([self._elements(name)], [peewee.SQL("e")])
+        """Return the bound strings."""
+        return Listed(peewee.Select([self._elements(name, texts)], [peewee.SQL("e")]), self._cell(name, VALUE, "text"))
+
+    def _elements(self, name: str, write: Callable[[Any], str]) -> Any:
+        return peewee.fn.json_array_elements_text(place(Marker(name, write)).cast("json")).alias("e")
+
+    @staticmethod
+    def _cell(name: str, column: int, type_: str) -> Any:
+        # As text, for a number's type depends on how large it is, and with it which statement is prepared.
+        return place(Marker(name, str, column)).cast(type_)
 
     def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return the bound rows as a table ``b``; what is not said to be text is a number."""
+        types = {column: "text" if column in texts else "bigint" for column in columns}
         picked = [
-            peewee.SQL(f"(e->>{place})" if column in texts else f"(e->>{place})::bigint").alias(column)
-            for place, column in enumerate(columns)
+            peewee.SQL(f"(e->>{number})::{types[column]}").alias(column) for number, column in enumerate(columns)
         ]
-        rows = peewee.fn.json_array_elements(param(name).cast("json")).alias("e")
-        return peewee.Select([rows], picked).alias("b")
+        cells = {column: self._cell(name, number, types[column]) for number, column in enumerate(columns)}
+        elements = peewee.fn.json_array_elements(place(Marker(name, writer_of(texts))).cast("json")).alias("e")
+        return Rows(elements, picked, cells).alias("b")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -249,7 +261,7 @@ class PostgresDialect:
     def alone(self, name: str) -> Any:
         """Return a query that takes a lock for each string, of this store alone; it ends with the transaction."""
         mine = peewee.fn.hashtextextended(peewee.SQL("e"), zlib.crc32(self.schema.encode()))
-        return peewee.Select([self._elements(name)], [peewee.fn.pg_advisory_xact_lock(mine)])
+        return peewee.Select([self._elements(name, texts)], [peewee.fn.pg_advisory_xact_lock(mine)])
 
     @property
     def under_way(self) -> int:

@@ -66,7 +66,7 @@ class Effects:
 
     def taken_artifact(self, tx: Session, run: int, step: int, ids: Sequence[str]) -> str | None:
         """Return which of these ids of inline artifacts another step of the run has taken, if any."""
-        row = tx.row(self._taken, run=run, step=step, ids=json.dumps(ids)) if ids else None
+        row = tx.row(self._taken, run=run, step=step, ids=ids) if ids else None
         return row[0] if row else None
 
     def write(self, tx: Session, items: Sequence[Written]) -> None:

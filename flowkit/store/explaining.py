@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -128,7 +127,7 @@ class Explaining:
     def ahead(self, tx: Session, before: Candidate, lanes: Collection[int], now: Micros) -> Listed:
         """Return the steps of these lanes that choosing takes before this one, as ``run/step``."""
         place = {"priority": before.priority, "ready_at": before.ready_at, "key": before.key}
-        where = {"lanes": json.dumps(list(lanes)), "now": now, **place}
+        where = {"lanes": list(lanes), "now": now, **place}
         row = tx.row(self._ahead_count, **where)
         return Listed(_joined(tx.rows(self._ahead, **where)), int(row[0]) if row else 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,7 +143,7 @@ class Graphs:
         names = {index: dedup_name(kind, key) for index, kind, key in keyed if key is not None}
         if not names:
             return {}
-        rows = tx.rows(self._by_dedup, run=run, names=json.dumps(list(names.values())))
+        rows = tx.rows(self._by_dedup, run=run, names=list(names.values()))
         found = {name: StoredStep(key, step_id, StepStatus(status)) for name, key, step_id, status in rows}
         found |= {name: step for name in names.values() if (step := gathered.by_dedup.get((run, name)))}
         return {index: found[name] for index, name in names.items() if name in found}
@@ -155,7 +154,7 @@ class Graphs:
         ids = [step.id for index, step in enumerate(plan.steps) if index not in aliases]
         wanted = plan.stored_targets()
         asked = sorted({*ids, *wanted})
-        rows = tx.rows(self._by_id, run=run.key, ids=json.dumps(asked))
+        rows = tx.rows(self._by_id, run=run.key, ids=asked)
         found = {step_id: StoredStep(key, step_id, StepStatus(status)) for key, step_id, status in rows}
         found |= {step_id: step for step_id in asked if (step := gathered.by_id.get((run.key, step_id)))}
         for taken in ids:

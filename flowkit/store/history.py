@@ -120,7 +120,7 @@ class History:
         places = {place for entry in entries for place in places_of(entry[1])}
         places |= {entry[3]["parent"] for entry in entries if len(entry) > 3 and "parent" in entry[3]}
         keys = [first_key(run) + place for place in sorted(places)]
-        return dict(tx.rows(self._some_ids, keys=json.dumps(keys))) if keys else {}
+        return dict(tx.rows(self._some_ids, keys=keys)) if keys else {}
 
 
 def _event(

@@ -5,8 +5,6 @@ So the steps of a run lie side by side, in declaration order, and the run's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 NODE_BITS = 21
 MAX_NODES = 1 << NODE_BITS
 
@@ -29,13 +27,3 @@ def run_of(node: int) -> int:
 def place_of(node: int) -> int:
     """Return a node's place in its run."""
     return node & (MAX_NODES - 1)
-
-
-def numbers(values: Iterable[int]) -> str:
-    """Write numbers as a JSON list; ``json.dumps`` takes ten times as long, for it makes an encoder each time."""
-    return str(list(values))
-
-
-def number_rows(rows: Iterable[Iterable[int]]) -> str:
-    """Write rows of numbers as a JSON list of lists."""
-    return str([list(row) for row in rows])

@@ -10,7 +10,7 @@ from peewee import JOIN, SQL, Select, Tuple, fn
 
 from flowkit.clock import Micros
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.keys import first_key, last_key, number_rows, numbers
+from flowkit.store.keys import first_key, last_key
 from flowkit.store.queues import StoredQueue, queue_columns, queue_from
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -188,7 +188,7 @@ class Lanes:
     ) -> list[Row]:
         lanes = [lane for lane in known.values() if lane.kind in kinds and (only is None or lane.queue in only)]
         # No lane has number 0: its row is there even where nothing is served, and says what is true of all.
-        return tx.rows(self._glance, lanes=number_rows([(0,), *((lane.id,) for lane in lanes)]))
+        return tx.rows(self._glance, lanes=[(0,), *((lane.id,) for lane in lanes)])
 
     def _highest(self) -> int:
         return max((lane.id for lane in self._known.values()), default=0)
@@ -228,7 +228,7 @@ class Lanes:
             beside: or of none of these.
         """
         if beside:
-            rows = tx.rows(self._candidates_beside, lane=lane, limit=limit, beside=numbers(beside))
+            rows = tx.rows(self._candidates_beside, lane=lane, limit=limit, beside=list(beside))
         elif run is None:
             rows = tx.rows(self._candidates, lane=lane, limit=limit)
         else:

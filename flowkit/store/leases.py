@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.keys import first_key, numbers, place_of, run_of
+from flowkit.store.keys import first_key, place_of, run_of
 from flowkit.store.lanes import Lane
 from flowkit.store.proof import is_held
 from flowkit.store.specs import bindings_from, places_in, retry_from
@@ -106,7 +105,7 @@ class Leases:
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
         mine = is_held(self.db.dialect, s, b)
         if not self.db.dialect.one_writer:
-            mine &= self._unlocked(self.db.dialect.batch("held", "key").select_from(SQL("b.key")))
+            mine &= self._unlocked(b.select_from(SQL("b.key")))
         status = r.select(r.status).where(r.key == s.run)
         return s.update(change).from_(b).where(mine).returning(s.key, s.epoch, status)
 
@@ -133,7 +132,7 @@ class Leases:
     def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> list[Held]:
         """Lease these steps for one worker; the rows that come back are the ones it got."""
         values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
-        rows = tx.rows(self._take, keys=numbers(keys), expires_at=tally.now + claim.lease, **values)
+        rows = tx.rows(self._take, keys=keys, expires_at=tally.now + claim.lease, **values)
         found = {row[0]: Held(*row) for row in rows}
         held = [found[key] for key in keys if key in found]
         tally.catch_up()
@@ -145,7 +144,7 @@ class Leases:
         self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros
     ) -> dict[tuple[int, int], str]:
         """Make leases last until now plus *duration*; returns, by key and epoch, the run's status where one held."""
-        held = json.dumps([(step.key, step.lease.epoch, step.lease.token) for step in leased])
+        held = [(step.key, step.lease.epoch, step.lease.token) for step in leased]
         rows = tx.rows(self._extend, held=held, expires_at=now + duration, now=now)
         if len(rows) < len(leased) and not self.db.dialect.one_writer:
             # Somebody changes one of them just now, perhaps to settle it: it is not lost before that is committed.
@@ -160,7 +159,7 @@ class Leases:
         """
         if self.db.dialect.one_writer and len(keys) > FEW:
             return None
-        return tx.ahead(self._load, keys=numbers(keys))
+        return tx.ahead(self._load, keys=keys)
 
     def load(
         self,
@@ -189,7 +188,7 @@ class Leases:
 
     def _read(self, statement_: Statement, keys: Sequence[int]) -> list[Row]:
         with self.db.read() as tx:
-            return tx.rows(statement_, keys=numbers(keys))
+            return tx.rows(statement_, keys=keys)
 
     def _bound(self, texts: dict[int, str]) -> dict[int, _Bound]:
         """Return what is bound to steps, by their keys, given their bindings as they are stored."""

@@ -89,9 +89,9 @@ class Connection:
         """
         if self._wire is None:
             told = self._again(lambda: self._one_after_another(statements))
-            return told, [self.execute(asked.statement.sql, asked.bound).fetchall() for asked in last]
+            return told, [self.execute(*asked.say()).fetchall() for asked in last]
         calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        asked: list[Call] = [(Answer(), one.statement.sql, one.bound) for one in last]
+        asked: list[Call] = [(Answer(), *one.say()) for one in last]
         self._send(*calls, *asked)
         return calls[-1][0].fetchall(), [answer.fetchall() for answer, _, _ in asked]
 
@@ -262,13 +262,13 @@ class PostgresSession(Session):
 
     def later(self, statement: Statement, **values: Any) -> None:
         """Run a statement together with the next one, or with the commit."""
-        self._send(statement.sql, statement.bind(values), 1)
+        self._send(*statement.say(values), 1)
 
     def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
         """Ask for rows that are needed after the next statement, and return what gives them then."""
         if not self.writes:
             return super().ahead(statement, **values)
-        rows: Callable[[], list[Row]] = self._raw.put_off(statement.sql, statement.bind(values))
+        rows: Callable[[], list[Row]] = self._raw.put_off(*statement.say(values))
         return rows
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

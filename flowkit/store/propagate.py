@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from peewee import Case
 
 from flowkit.model.moves import CASCADE, PROMOTE
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.keys import number_rows, numbers, run_of
+from flowkit.store.keys import run_of
 from flowkit.store.statements import Asked, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
@@ -83,11 +82,11 @@ class Propagation:
 
     def asking(self, keys: Sequence[int]) -> Asked:
         """Return the question what waits for these steps."""
-        return Asked(self._edges, {"targets": numbers(keys)})
+        return Asked(self._edges, {"targets": keys})
 
     def ask(self, tx: Session, keys: Sequence[int]) -> Waiting:
         """Ask what waits for these steps, of which some may be about to end; the answer comes with what ends them."""
-        return tx.ahead(self._edges, targets=numbers(keys))
+        return tx.ahead(self._edges, targets=keys)
 
     def spread(self, tx: Session, ended: dict[int, bool], tally: Tally, waiting: Waiting | None = None) -> None:
         """Tell everything that waits for the *ended* steps (key to: did it succeed), and what waits for that in turn.
@@ -96,7 +95,7 @@ class Propagation:
             waiting: gives what waits for those steps, and perhaps for others, if that was asked.
         """
         while ended:
-            edges = waiting() if waiting is not None else tx.rows(self._edges, targets=numbers(ended))
+            edges = waiting() if waiting is not None else tx.rows(self._edges, targets=list(ended))
             waiting = None
             level = self._look(tx, ended, [edge for edge in edges if edge[0] in ended])
             ended = self._cancel_dead(tx, level.dead, tally) if level.dead else {}
@@ -127,13 +126,13 @@ class Propagation:
     def _look_through_gates(
         self, tx: Session, members: dict[int, list[int]], culprits: dict[int, int], level: _Round
     ) -> None:
-        counts = number_rows((gate, *count) for gate, count in members.items())
+        counts = [(gate, *count) for gate, count in members.items()]
         changed = {gate: (left, failed) for gate, left, failed in tx.rows(self._count_down_gates, members=counts)}
         # A gate that is neither complete nor failing for the first time has nothing to tell its waiters.
         telling = [g for g, (left, failed) in changed.items() if left == 0 or failed == members[g][1] > 0]
         if not telling:
             return
-        for gate, waiter, role in sorted(tx.rows(self._edges, targets=numbers(telling))):
+        for gate, waiter, role in sorted(tx.rows(self._edges, targets=telling)):
             left, failed = changed[gate]
             if role == REQUIRED and failed:
                 if gate in culprits:
@@ -142,8 +141,8 @@ class Propagation:
                 level.met[waiter] += 1
 
     def _cancel_dead(self, tx: Session, dead: dict[int, int], tally: Tally) -> dict[int, bool]:
-        ids: dict[int, str] = dict(tx.rows(self._ids, keys=json.dumps(sorted(set(dead.values())))))
-        batch = json.dumps([(waiter, f"dependency:{ids[target]}") for waiter, target in dead.items()])
+        ids: dict[int, str] = dict(tx.rows(self._ids, keys=sorted(set(dead.values()))))
+        batch = [(waiter, f"dependency:{ids[target]}") for waiter, target in dead.items()]
         canceled = tx.rows(self._cancel, dead=batch, now=tally.now)
         for key, step_id, reason in canceled:
             tally.note("step_canceled", key, reason=reason).closed += 1
@@ -151,7 +150,7 @@ class Propagation:
         return {key: False for key, _, _ in canceled}
 
     def _promote(self, tx: Session, met: dict[int, int], tally: Tally) -> None:
-        counted = tx.ahead(self._count_down, waiters=number_rows(met.items()), now=tally.now)
+        counted = tx.ahead(self._count_down, waiters=list(met.items()), now=tally.now)
 
         def note() -> None:
             ready = [key for key, status in counted() if status == PROMOTE.target.value]

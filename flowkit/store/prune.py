@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -112,20 +111,20 @@ class Pruning:
         for status in statuses:
             if status not in ENDED:
                 raise ConfigError(f"prune: statuses: expected some of {', '.join(ENDED)}, got {status!r}")
-        texts = json.dumps([str.__str__(status) for status in statuses])
+        texts = [str.__str__(status) for status in statuses]
         due = tx.rows(self._due, statuses=texts, older_than=older_than, limit=limit)
         keys = _bounded(due)
         for key in keys:
             for delete in self._of_nodes():
                 tx.run(delete, first=first_key(key), last=last_key(key))
-        listed = json.dumps(keys)
+        listed = keys
         tx.run(self._history, keys=listed)
         tx.run(self._runs, keys=listed)
         return len(keys)
 
     def count(self, tx: Session, *, older_than: Micros, statuses: Collection[str] = ENDED) -> int:
         """Return how many runs of these statuses ended before *older_than*."""
-        texts = json.dumps([str.__str__(status) for status in statuses])
+        texts = [str.__str__(status) for status in statuses]
         return int(tx.rows(self._count, statuses=texts, older_than=older_than)[0][0])
 
     def artifact_hashes(self, tx: Session) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -87,7 +86,7 @@ class Queues:
 
     def read(self, tx: Session, names: Collection[str]) -> dict[str, StoredQueue]:
         """Return these queues; one without a row is unlimited."""
-        found = {row[0]: queue_from(row) for row in tx.rows(self._read, names=json.dumps(list(names)))}
+        found = {row[0]: queue_from(row) for row in tx.rows(self._read, names=list(names))}
         return {name: found.get(name) or StoredQueue(name) for name in names}
 
     def lock(self, tx: Session, queues: Mapping[str, StoredQueue]) -> dict[str, StoredQueue] | None:
@@ -98,7 +97,7 @@ class Queues:
         names = [name for name, queue in queues.items() if queue.is_limited]
         if not names or self.db.dialect.one_writer:
             return None
-        return {**queues, **{row[0]: queue_from(row) for row in tx.rows(self._read_locked, names=json.dumps(names))}}
+        return {**queues, **{row[0]: queue_from(row) for row in tx.rows(self._read_locked, names=names)}}
 
     def names(self, tx: Session) -> list[str]:
         """Return the names of all queues that have a row."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
@@ -156,7 +155,7 @@ class Reclaim:
             group = [step for step in found if step.move is move]
             if not group:
                 continue
-            seen = json.dumps([(step.key, step.epoch, _again_at(step, tally.now)) for step in group])
+            seen = [(step.key, step.epoch, _again_at(step, tally.now)) for step in group]
             taken = {row[0] for row in tx.rows(statement_, seen=seen, now=tally.now)}
             for step in group:
                 if step.key in taken:

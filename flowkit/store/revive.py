@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -112,7 +111,7 @@ class Revival:
 
     def dead(self, tx: Session, keys: Iterable[int]) -> dict[int, DeadStep]:
         """Return those of the steps that are failed or canceled."""
-        rows = tx.rows(self._dead, keys=json.dumps(list(keys)))
+        rows = tx.rows(self._dead, keys=list(keys))
         return {row[0]: _dead_step(row) for row in rows}
 
     def dead_of_run(self, tx: Session, run: int) -> dict[int, DeadStep]:
@@ -122,7 +121,7 @@ class Revival:
     def edges(self, tx: Session, waiters: Collection[int]) -> Edges:
         """Return what these steps wait for; a gate stands for all its members."""
         found = Edges()
-        rows = tx.rows(self._targets, keys=json.dumps(list(waiters)))
+        rows = tx.rows(self._targets, keys=list(waiters))
         members = self._members(tx, {target for target, _, _ in rows})
         for target, waiter, role in rows:
             into = found.required if role == REQUIRED else found.optional
@@ -131,23 +130,23 @@ class Revival:
 
     def _members(self, tx: Session, nodes: Collection[int]) -> dict[int, set[int]]:
         members: dict[int, set[int]] = {}
-        for target, waiter, role in tx.rows(self._targets, keys=json.dumps(list(nodes))):
+        for target, waiter, role in tx.rows(self._targets, keys=list(nodes)):
             if role == MEMBER:
                 members.setdefault(waiter, set()).add(target)
         return members
 
     def waiters(self, tx: Session, targets: Collection[int], *, required: bool) -> set[int]:
         """Return the steps that wait for any of *targets*, directly or through a gate."""
-        rows = tx.rows(self._waiters, keys=json.dumps(list(targets)))
+        rows = tx.rows(self._waiters, keys=list(targets))
         gates = [waiter for _, waiter, role in rows if role == MEMBER]
         rows = [row for row in rows if row[2] != MEMBER]
         if gates:
-            rows += tx.rows(self._waiters, keys=json.dumps(gates))
+            rows += tx.rows(self._waiters, keys=gates)
         return {waiter for _, waiter, role in rows if role == REQUIRED or not required}
 
     def standing(self, tx: Session, keys: Collection[int]) -> dict[int, tuple[str, StepStatus]]:
         """Return the id and status of each step."""
-        rows = tx.rows(self._standing, keys=json.dumps(list(keys)))
+        rows = tx.rows(self._standing, keys=list(keys))
         return {key: (step_id, StepStatus(status)) for key, step_id, status in rows}
 
     def follow(self, tx: Session, first: dict[int, DeadStep]) -> tuple[dict[int, DeadStep], dict[int, str]]:
@@ -193,15 +192,15 @@ class Revival:
         pending = {k for k, (_, status) in self.standing(tx, waiting).items() if status is StepStatus.PENDING}
         left = self._left(tx, revived.keys() | pending, revived)
         rows = [(key, step.generation, left[key]) for key, step in revived.items()]
-        changed = tx.rows(self._revive, revived=json.dumps(rows), now=now)
-        tx.run(self._recount, counts=json.dumps([(key, left[key]) for key in pending if left[key]]))
-        tx.run(self._repoint, reasons=json.dumps(list(blocked.items())))
-        rows = tx.rows(self._waiters, keys=json.dumps(list(revived)))
+        changed = tx.rows(self._revive, revived=rows, now=now)
+        tx.run(self._recount, counts=[(key, left[key]) for key in pending if left[key]])
+        tx.run(self._repoint, reasons=list(blocked.items()))
+        rows = tx.rows(self._waiters, keys=list(revived))
         self.recount_gates(tx, {waiter for _, waiter, role in rows if role == MEMBER})
         return len(changed)
 
     def _left(self, tx: Session, keys: Collection[int], revived: Collection[int]) -> dict[int, int]:
-        rows = tx.rows(self._targets, keys=json.dumps(list(keys)))
+        rows = tx.rows(self._targets, keys=list(keys))
         nodes = {target for target, _, _ in rows}
         members = self._members(tx, nodes)
         standing = self.standing(tx, nodes.union(*members.values()) if members else nodes)
@@ -223,7 +222,7 @@ class Revival:
             statuses = [standing[node][1] for node in nodes]
             open_members = sum(not status.is_ended for status in statuses)
             counts.append((gate, open_members, sum(status in DEAD_STEP for status in statuses)))
-        tx.run(self._recount_gates, counts=json.dumps(counts))
+        tx.run(self._recount_gates, counts=counts)
 
 
 def _dead_step(row: tuple[Any, ...]) -> DeadStep:

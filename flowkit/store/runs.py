@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
-from flowkit.store.keys import number_rows, numbers
 from flowkit.store.standing import StoredRun, stored
 from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -164,7 +162,7 @@ class Runs:
         """Let nobody else start runs of these ids until the transaction ends, so that who finds none may start one."""
         listed = sorted(run_ids)
         if listed and not self.db.dialect.one_writer:
-            tx.rows(self._reserve, ids=json.dumps(listed))
+            tx.rows(self._reserve, ids=listed)
 
     def lock(self, tx: Session, run_id: str) -> StoredRun | None:
         """Return the run with this id, and let nobody else change it or its steps until the transaction ends."""
@@ -173,7 +171,7 @@ class Runs:
 
     def ask_standing(self, keys: Iterable[int]) -> Asked:
         """Return the question how these runs stand, for ``standing``."""
-        return Asked(self._by_key_locked, {"keys": numbers(sorted(keys))})
+        return Asked(self._by_key_locked, {"keys": sorted(keys)})
 
     def standing(self, tx: Session, asked: Asked) -> dict[int, StoredRun]:
         """Return how runs stand, a pruned one is missing; they are locked as by ``lock``, in order."""
@@ -182,7 +180,7 @@ class Runs:
 
     def claim(self, tx: Session, keys: Iterable[int]) -> dict[int, StoredRun]:
         """Lock those of the runs that nobody else has locked, without waiting, and return how they stand."""
-        return {row[0]: stored(row) for row in tx.rows(self._claim, keys=numbers(sorted(keys)))}
+        return {row[0]: stored(row) for row in tx.rows(self._claim, keys=sorted(keys))}
 
     def keys(self, tx: Session, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
         """Give new runs their keys; they are stored once it is known what they begin with."""
@@ -233,13 +231,13 @@ class Runs:
             (key, c.added, c.nodes, c.edges, c.opened, c.closed, c.failed, c.canceled_by_run, len(c.entries))
             for key, c in ((key, one.change) for key, one in applied.items())
         ]
-        tx.later(self._count, changes=number_rows(rows), now=tally.now)
+        tx.later(self._count, changes=rows, now=tally.now)
         begun = [key for key, one in applied.items() if one.change.started and one.run.status is RunStatus.PENDING]
         if begun:
-            tx.later(self._begin, keys=numbers(begun), now=tally.now)
+            tx.later(self._begin, keys=begun, now=tally.now)
         ends = [(key, one.end.value) for key, one in applied.items() if one.end is not None]
         if ends:
-            tx.later(self._end, ends=json.dumps(ends), now=tally.now)
+            tx.later(self._end, ends=ends, now=tally.now)
         return applied
 
 

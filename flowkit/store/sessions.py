@@ -47,7 +47,7 @@ class Session:
 
     def rows(self, statement: Statement, **values: Any) -> list[Row]:
         """Run a statement and return all its rows; they are always fetched to the end."""
-        result: list[Row] = self._raw.execute(statement.sql, statement.bind(values)).fetchall()
+        result: list[Row] = self._raw.execute(*statement.say(values)).fetchall()
         return result
 
     def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
@@ -65,7 +65,7 @@ class Session:
 
     def run(self, statement: Statement, **values: Any) -> int:
         """Run a statement and return how many rows it changed."""
-        return int(self._raw.execute(statement.sql, statement.bind(values)).rowcount)
+        return int(self._raw.execute(*statement.say(values)).rowcount)
 
     def later(self, statement: Statement, **values: Any) -> None:
         """Run a statement, before the next one or the commit, whose result nobody needs."""

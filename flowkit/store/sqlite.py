@@ -156,7 +156,7 @@ class SQLiteConnector:
         """Open a transaction with its *first* statements, and return the rows of each."""
         self._verify()
         self._begin(raw)
-        return [raw.execute(asked.statement.sql, asked.bound).fetchall() for asked in first]
+        return [raw.execute(*asked.say()).fetchall() for asked in first]
 
     def _begin(self, raw: Any) -> None:
         self._turns.begin(raw, self.dialect.begin)

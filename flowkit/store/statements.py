@@ -7,33 +7,54 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import attrs
-import peewee
+
+from flowkit.store.lists import Marker, place, without_table
 
 Owner = TypeVar("Owner", bound="HasDatabase")
 
 
-@attrs.frozen
-class Marker:
-    """Stands where a parameter will be bound, by name."""
+Said = tuple[str, "list[Any]"]
+"""SQL, and its parameters in the order that it wants them."""
 
-    name: str
+
+@attrs.frozen
+class Single:
+    """What a statement about a list is where there is one value or row in it.
+
+    Attributes:
+        listed: the name of the list.
+    """
+
+    sql: str
+    markers: tuple[Marker, ...]
+    listed: str
+
+    def say(self, values: dict[str, Any]) -> Said:
+        """Return the SQL, and the parameters in the order that it wants them."""
+        only = values[self.listed][0]
+        return self.sql, [marker.of_one(only, values) for marker in self.markers]
 
 
 @attrs.frozen
 class Statement:
-    """SQL with the names of its parameters, in order.
+    """SQL with its parameters, in order.
 
     Attributes:
         bulk: the same for any number of rows at once, its parameters one list for each column, where there is such.
+        single: the same for a list of one, where there is such.
     """
 
     sql: str
-    names: tuple[str, ...]
+    markers: tuple[Marker, ...]
     bulk: str | None = None
+    single: Single | None = None
 
-    def bind(self, values: dict[str, Any]) -> list[Any]:
-        """Return the parameters in the order that the SQL wants them."""
-        return [values[name] for name in self.names]
+    def say(self, values: dict[str, Any]) -> Said:
+        """Return the SQL, and the parameters in the order that it wants them."""
+        single = self.single
+        if single is not None and len(values[single.listed]) == 1:
+            return single.say(values)
+        return self.sql, [marker.of(values) for marker in self.markers]
 
 
 @attrs.frozen(eq=False)
@@ -43,10 +64,9 @@ class Asked:
     statement: Statement
     values: dict[str, Any]
 
-    @property
-    def bound(self) -> list[Any]:
-        """Return the parameters in the order that the SQL wants them."""
-        return self.statement.bind(self.values)
+    def say(self) -> Said:
+        """Return the SQL, and the parameters in the order that it wants them."""
+        return self.statement.say(self.values)
 
 
 class Compiles(Protocol):
@@ -64,9 +84,9 @@ class HasDatabase(Protocol):
         """The database."""
 
 
-def param(name: str) -> Any:
-    """Return the place of a parameter in a query; the caller converts what it binds."""
-    return peewee.Value(Marker(name), converter=False)
+def param(name: str, write: Callable[[Any], str] | None = None) -> Any:
+    """Return the place of a parameter in a query; the caller converts what it binds, unless *write* does."""
+    return place(Marker(name, write))
 
 
 def statement(build: Callable[[Owner], Any]) -> cached_property[Statement]:
@@ -81,24 +101,34 @@ def statement(build: Callable[[Owner], Any]) -> cached_property[Statement]:
 
 def compile_query(database: Any, query: Any, placeholder: str) -> Statement:
     """Turn a peewee query into SQL; constants are written into it, so that partial indexes are recognised."""
-    sql, values = database.get_sql_context().sql(query).query()
+    sql, markers = _compiled(database.get_sql_context(), query, placeholder)
+    lists = [marker.name for marker in markers if marker.write is not None]
+    if len(lists) != 1:
+        return Statement(sql, markers)
+    text, places = _compiled(database.get_sql_context(single=True), query, placeholder)
+    bare = without_table(text)
+    return Statement(sql, markers, single=Single(bare, places, *lists) if bare is not None else None)
+
+
+def _compiled(context: Any, query: Any, placeholder: str) -> tuple[str, tuple[Marker, ...]]:
+    sql, values = context.sql(query).query()
     pieces = sql.split(placeholder)
     if placeholder == "%s":
         # The driver reads a single % as the beginning of a placeholder.
         pieces = [piece.replace("%", "%%") for piece in pieces]
     if len(pieces) != len(values) + 1:
         raise ValueError(f"cannot compile {sql!r}: a constant holds {placeholder!r}")
-    names: list[str] = []
+    markers: list[Marker] = []
     text = [pieces[0]]
     for value, piece in zip(values, pieces[1:]):
         if isinstance(value, Marker):
-            names.append(value.name)
+            markers.append(value)
             text.append(placeholder)
         else:
             literal = _literal(value)
             text.append(literal.replace("%", "%%") if placeholder == "%s" else literal)
         text.append(piece)
-    return Statement("".join(text), tuple(names))
+    return "".join(text), tuple(markers)
 
 
 def _literal(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,7 +93,7 @@ class Unfinished:
         keys = [first + place for place in places_in([binding])]
         for start in range(0, len(keys), BODIES_AT_ONCE):
             with self.db.read() as tx:
-                rows = tx.rows(self._results, keys=json.dumps(keys[start : start + BODIES_AT_ONCE]))
+                rows = tx.rows(self._results, keys=keys[start : start + BODIES_AT_ONCE])
             yield from (bytes(body) if body is not None else None for body, in rows)
 
 

@@ -11,6 +11,7 @@ from peewee import JOIN
 
 from flowkit.errors import ResultNotFound, RunNotFound
 from flowkit.model.gate import loads
+from flowkit.model.names import name_problem
 from flowkit.model.outputs import Artifact, ArtifactRef, Record
 from flowkit.model.run import Page
 from flowkit.model.states import StepStatus
@@ -156,7 +157,9 @@ class ResultViews(StepViews):
         Raises:
             DataCorrupted: what is stored is not what was handed over.
         """
-        rows = tx.rows(self._values, run=run_id, ids=json.dumps(list(step_ids)))
+        # No step has an id that could not be stored, and no database can be asked for one.
+        ids = [step_id for step_id in step_ids if name_problem(step_id) is None]
+        rows = tx.rows(self._values, run=run_id, ids=ids)
         return {row[0]: _value_from(run_id, row) for row in rows}
 
     def output(self, tx: Session, run_id: str) -> StoredOutput | None:

@@ -21,6 +21,7 @@ from flowkit.store.closing import error_from_text
 from flowkit.store.database import Database, Row, Session
 from flowkit.store.history import History
 from flowkit.store.keys import first_key, last_key
+from flowkit.store.lists import texts
 from flowkit.store.paging import checked_limit, key_at, page_of
 from flowkit.store.rows import missing_error, run_columns, run_from_row
 from flowkit.store.statements import Statement, param, statement
@@ -73,7 +74,7 @@ class RunViews:
 
     def _select_page(self) -> Any:
         r = self._t.runs
-        package, statuses = param("package"), param("statuses")
+        package, statuses = param("package"), param("statuses", texts)
         shown = (r.key < param("before")) & (package.cast("text").is_null() | (r.package == package))
         shown &= statuses.cast("text").is_null() | r.status.in_(self.db.dialect.texts("statuses"))
         shown &= (r.created_at >= param("since")) & (r.created_at < param("until"))
@@ -132,7 +133,7 @@ class RunViews:
         asked = self._open_page if statuses is not None and set(statuses) <= set(OPEN_RUN) else self._page
         values = {
             "package": only.package,
-            "statuses": json.dumps(statuses) if statuses is not None else None,
+            "statuses": statuses,
             "since": _micros("since", only.since, 0),
             "until": _micros("until", only.until, 1 << 62),
         }
@@ -164,7 +165,7 @@ class RunViews:
     def ids_at(self, tx: Session, run: int, spans: Collection[tuple[int, int]]) -> list[str]:
         """Return the ids of the steps at these places of a run, in the order of the spans."""
         keys = [first_key(run) + place for first, last in spans for place in range(first, last + 1)]
-        ids: dict[int, str] = dict(tx.rows(self._ids_of, keys=json.dumps(keys)))
+        ids: dict[int, str] = dict(tx.rows(self._ids_of, keys=keys))
         return [ids[key] for key in keys if key in ids]
 
     def failed_steps(self, tx: Session, run_id: str) -> dict[str, StepError]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -14,6 +13,7 @@ from flowkit.model.states import StepStatus
 from flowkit.model.step import Attempt, Step
 from flowkit.store.database import Session
 from flowkit.store.keys import first_key, last_key
+from flowkit.store.lists import texts
 from flowkit.store.paging import UNLIMITED, checked_limit, key_at, page_of
 from flowkit.store.rows import attempt_columns, attempt_from_row, select_steps, step_from_row
 from flowkit.store.statements import param, statement
@@ -33,7 +33,7 @@ class StepViews(RunViews):
 
     @statement
     def _steps(self) -> Any:
-        s, statuses = self._t.steps, param("statuses")
+        s, statuses = self._t.steps, param("statuses", texts)
         shown = s.key.between(param("first"), param("last"))
         shown &= statuses.cast("text").is_null() | s.status.in_(self.db.dialect.texts("statuses"))
         return select_steps(self._t).where(shown).order_by(s.key).limit(param("limit"))
@@ -102,7 +102,7 @@ class StepViews(RunViews):
         """
         most = checked_limit("steps", limit) if limit is not None else UNLIMITED - 1
         after = key_at("steps", cursor)
-        statuses = json.dumps(listed("steps", status, _STATUSES)) if status is not None else None
+        statuses = listed("steps", status, _STATUSES) if status is not None else None
         run = self._key(tx, run_id)
         first, last = first_key(run), last_key(run)
         if after is not None and not first <= after <= last:

@@ -59,7 +59,7 @@ class Workers:
 
     def forget(self, tx: Session, worker_ids: Collection[str]) -> None:
         """Remove workers that are gone."""
-        tx.run(self._forget, ids=json.dumps(list(worker_ids)))
+        tx.run(self._forget, ids=list(worker_ids))
 
     def all(self, tx: Session) -> list[WorkerInfo]:
         """Return every worker that announced itself and did not leave, by id; some may have died since."""

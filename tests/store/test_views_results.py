@@ -233,3 +233,12 @@ def test_an_output_that_is_not_what_was_handed_over_is_refused(flow: Flow) -> No
 
     with flow.engine.read() as tx, pytest.raises(DataCorrupted, match="result of step 'a' of run 'r'"):
         flow.engine.views.output(tx, "r")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 300])
+def test_an_id_that_no_step_can_have_has_no_result(flow: Flow, name: str) -> None:
+    run = flow.start(step("a"))
+    flow.do(success(1))
+    with flow.engine.read() as tx:
+        assert list(flow.engine.views.values(tx, run, [name])) == []
+        assert list(flow.engine.views.values(tx, run, [name, "a"])) == ["a"]

@@ -8,12 +8,14 @@ import psycopg
 import pytest
 
 from flowkit.store.engine import Engine
+from flowkit.store.lists import Marker
 from flowkit.store.statements import Statement
 
 
 @pytest.fixture
 def insert(engine: Engine) -> Statement:
-    return Statement(f"INSERT INTO {engine.db.dialect.schema}.meta (key, number) VALUES (%s, %s)", ("key", "number"))
+    sql = f"INSERT INTO {engine.db.dialect.schema}.meta (key, number) VALUES (%s, %s)"
+    return Statement(sql, (Marker("key"), Marker("number")))
 
 
 @pytest.fixture

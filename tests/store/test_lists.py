@@ -1,0 +1,83 @@
+"""A statement about a list says the same of one value as of many, though it says it without a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowkit.store.engine import Engine
+from flowkit.store.lists import Marker
+from flowkit.store.statements import Statement, param
+from tests.store.flow import Flow, plan, step
+
+ODD = ["plain", "it's", 'a "quoted" one', "50% of %s", "what? why?", "é\n✓", "[1, 2]", "null", "\\N"]
+
+
+@pytest.fixture
+def named(engine: Engine) -> Statement:
+    """Counters by their names."""
+    m = engine.tables.meta
+    return engine.db.compile(m.select(m.key, m.number).where(m.key.in_(engine.db.dialect.texts("names"))))
+
+
+@pytest.fixture
+def renumber(engine: Engine) -> Statement:
+    """Counters set to what is said of each, if they were what is said of each."""
+    m, b = engine.tables.meta, engine.db.dialect.batch("rows", "name", "was", "number", texts={"name"})
+    update = m.update({m.number: b.c.number + param("more")}).from_(b)
+    return engine.db.compile(update.where((m.key == b.c.name) & (m.number == b.c.was)).returning(m.key, m.number))
+
+
+@pytest.fixture(autouse=True)
+def counters(engine: Engine) -> None:
+    with engine.write() as tx:
+        for number, name in enumerate(ODD):
+            tx.many(_insert(engine), [(name, number)])
+
+
+def _insert(engine: Engine) -> Statement:
+    place = "?" if engine.db.dialect.one_writer else "%s"
+    sql = f"INSERT INTO {engine.db.dialect.schema}.meta (key, number) VALUES ({place}, {place})"
+    return Statement(sql, (Marker("key"), Marker("number")))
+
+
+def test_one_is_found_as_many_are(engine: Engine, named: Statement) -> None:
+    with engine.read() as tx:
+        together = sorted(tx.rows(named, names=ODD))
+        one_by_one = sorted(row for name in ODD for row in tx.rows(named, names=[name]))
+        assert together == one_by_one == sorted((name, number) for number, name in enumerate(ODD))
+        assert tx.rows(named, names=[]) == tx.rows(named, names=["missing"]) == []
+
+
+@pytest.mark.parametrize("largest", [0, 2**15, 2**31, 2**60])
+def test_one_row_changes_what_many_would(engine: Engine, renumber: Statement, largest: int) -> None:
+    rows = [(name, number, largest + number) for number, name in enumerate(ODD)]
+    with engine.write() as tx:
+        together = sorted(tx.rows(renumber, rows=rows, more=1))
+        back = [(name, larger + 1, number - 1) for name, number, larger in rows]
+        assert len(tx.rows(renumber, rows=back, more=1)) == len(ODD)
+        one_by_one = sorted(row for one in rows for row in tx.rows(renumber, rows=[one], more=1))
+    assert together == one_by_one == sorted((name, largest + number + 1) for number, name in enumerate(ODD))
+
+
+def test_a_guard_is_a_guard_for_one_row_too(engine: Engine, renumber: Statement) -> None:
+    with engine.write() as tx:
+        assert tx.rows(renumber, rows=[("plain", 7, 8)], more=0) == []
+
+
+def test_about_one_no_table_is_made_of_a_list(engine: Engine) -> None:
+    leases, outcomes = engine.leases, engine.outcomes
+    for statement in (leases._take, leases._load, outcomes._succeed):
+        assert "json" in statement.sql
+        assert statement.single is not None
+        assert "json" not in statement.single.sql
+
+
+def test_a_statement_that_names_its_list_twice_or_has_two_is_said_with_lists(engine: Engine, flow: Flow) -> None:
+    views: Any = engine.views
+    run = flow.start(plan(step("a"), step("b")))
+    assert views._steps.single is None
+    with engine.read() as tx:
+        page = views.steps(tx, run, status="ready")
+    assert [one.id for one in page] == ["a", "b"]
