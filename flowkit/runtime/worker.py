@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 
 from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
@@ -152,19 +152,27 @@ class Worker:
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
         # ends before it would. The same holds after every pass that another thread makes meanwhile.
-        until, seen = self._clock.monotonic() + min(poll_interval, BRIEFLY), -1
-        while seen != self._borrowed and not self.crew.wake.is_set() and self._clock.monotonic() < until:
-            seen = self._borrowed
-            self._rest(min(poll_interval, SOON), None)
+        soon, seen = min(poll_interval, SOON), -1
+        until = self._clock.monotonic() + min(poll_interval, BRIEFLY)
+        with self._resting(soon):
+            while seen != self._borrowed and not self.crew.wake.is_set() and self._clock.monotonic() < until:
+                # The baton stays with the others: to take it for this question would cost one of them its pass.
+                seen, self.baton.rests_until = self._borrowed, self._clock.now() + micros(soon)
+                self._clock.wait(self.crew.wake, soon)
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval
         if wake_at is not None:
             seconds = min(seconds, (wake_at - self._clock.now()) / SECOND)
         if seconds > 0:
-            lent = self.baton.resting(self._clock.now() + micros(seconds)) if self._lends else nullcontext()
-            with self._wakeups.watching(), lent:
+            with self._resting(seconds):
                 self._clock.wait(self.crew.wake, seconds)
+
+    @contextmanager
+    def _resting(self, seconds: float) -> Iterator[None]:
+        lent = self.baton.resting(self._clock.now() + micros(seconds)) if self._lends else nullcontext()
+        with self._wakeups.watching(), lent:
+            yield
 
     def make_pass(self) -> bool:
         """Make a pass in the calling thread, if the loop rests; whoever gets False wakes the loop instead."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
+from flowkit.clock import Micros
+from flowkit.runtime.baton import Baton
 from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
+from flowkit.runtime.worker import SOON
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import Meeting, echo, eventually, in_background, outcomes, register, standing, told
 
@@ -221,3 +226,44 @@ def test_a_worker_that_is_told_to_stop_leases_nothing_more(open_runtime: OpenInM
         assert standing(runtime, second.id) == {"b": "ready"}
         meeting.let_go()
         assert first.wait(30).status == "succeeded"
+
+
+def test_a_worker_that_awaits_what_it_leased_lends_its_passes_all_the_while(
+    open_runtime: OpenInMemory, flowkit_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it to take the baton back at each of its short waits, a thread that ends just then would have to wake it."""
+    gates: SimpleQueue[None] = SimpleQueue()
+    lent: list[Micros] = []
+    short: list[float] = []
+    resting, wait = Baton.resting, FakeClock.wait
+
+    def noted(baton: Baton, until: Micros) -> AbstractContextManager[None]:
+        lent.append(until)
+        return resting(baton, until)
+
+    def counted(clock: FakeClock, signal: threading.Event, seconds: float | None) -> bool:
+        if seconds == SOON:
+            short.append(seconds)
+        return wait(clock, signal, seconds)
+
+    @executor("gated")
+    def gated() -> None:
+        gates.get(timeout=30)
+
+    def chained(run: RunBuilder) -> Any:
+        return [run.step(f"link{n}", gated, after=f"link{n - 1}" if n else None) for n in range(4)][-1]
+
+    runtime = open_runtime(gated, story("one", chained))
+    run = runtime.start_run("one")
+    monkeypatch.setattr(Baton, "resting", noted)
+    monkeypatch.setattr(FakeClock, "wait", counted)
+    with runtime.workers(poll_interval=3600):
+        for link in range(3):
+            eventually(lambda: len(short) == link + 1)  # noqa: B023 - called at once
+            gates.put(None)
+            eventually(lambda: standing(runtime, run.id)[f"link{link + 1}"] == "running")  # noqa: B023
+            flowkit_clock.advance(SOON)
+        eventually(lambda: len(short) == 4)
+        assert len(lent) == 1
+        gates.put(None)
+        assert run.wait(30).status == "succeeded"
