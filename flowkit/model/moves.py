@@ -61,4 +61,7 @@ MOVES: tuple[Move, ...] = (
 LEGAL: frozenset[tuple[StepStatus, StepStatus]] = frozenset(
     (source, move.target) for move in MOVES for source in move.sources
 )
-"""Every pair (from, to) that some move allows; the guard trigger is made from it."""
+"""Every pair (from, to) that some move allows."""
+
+AT_ONCE: frozenset[tuple[StepStatus, StepStatus]] = frozenset({(PENDING, RUNNING)})
+"""What one statement may do by two moves: who makes a step ready may lease it in the same breath."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from flowkit.clock import Micros
-from flowkit.store.lanes import Candidate
+from flowkit.store.glances import Candidate
 from flowkit.store.queues import StoredQueue
 
 
@@ -45,10 +45,11 @@ class Turns:
 
 def merged(lanes: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     """Merge the lanes of one queue: by priority, then by how long a step is ready."""
-    return list(heapq.merge(*lanes, key=_order) if len(lanes) > 1 else lanes[0])
+    return list(heapq.merge(*lanes, key=in_order) if len(lanes) > 1 else lanes[0])
 
 
-def _order(candidate: Candidate) -> tuple[int, Micros, int]:
+def in_order(candidate: Candidate) -> tuple[int, Micros, int]:
+    """Return what candidates are ordered by: priority, then how long a step is ready."""
     return (candidate.priority, candidate.ready_at, candidate.key)
 
 
@@ -58,6 +59,13 @@ def choose(lines: Sequence[Line], slots: int, turns: Turns, now: Micros) -> list
     A queue's place in line is set by when it was last served, not only by its oldest step: a backlog of a million
     old steps then takes turns with a step that came just now, instead of starving it.
     """
+    if len(lines) == 1:
+        # Nobody to take turns with.
+        (line,) = lines
+        only = [(line.queue.name, candidate) for candidate in line.candidates[: min(slots, line.room(now))]]
+        if only:
+            turns.served[line.queue.name] = now
+        return only
     chosen: list[tuple[str, Candidate]] = []
     room = {line.queue.name: line.room(now) for line in lines}
     waiting: list[tuple[Micros, int, str, Candidate, Iterator[Candidate]]] = []

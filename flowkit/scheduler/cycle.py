@@ -14,36 +14,33 @@ from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.choose import Line, Turns, choose, limited
-from flowkit.scheduler.search import Demand, Search
+from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
+from flowkit.store.batch import Batch
 from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
+from flowkit.store.glances import Lane
+from flowkit.store.grants import Claim, Grant
 from flowkit.store.keys import run_of
-from flowkit.store.lanes import Lane
-from flowkit.store.leases import Claim, Held, Specs
 from flowkit.store.tally import Tally
 
 
 @attrs.frozen
 class Taken:
-    """Leases taken in a transaction; once that is committed, what the steps are is read with ``Cycle.load``.
+    """What a transaction leased; once that is committed, what the steps are is read with ``Cycle.load``.
 
     Attributes:
+        grant: the leases, if there are any.
         due_at: when the next delayed step comes due, as far as that was looked up.
         limited: whether a queue of which a step is ready has a rate limit, which may end any moment.
-        contended: whether a step was left to another worker, whose transaction had its run locked.
-        specs: gives what of the steps was asked for beforehand.
+        contended: whether a step was left to another worker, whose transaction had its run locked, or had taken it.
     """
 
-    held: list[Held]
-    claim: Claim
-    lanes: dict[int, Lane]
-    now: Micros
+    grant: Grant | None = None
     due_at: Micros | None = None
     limited: bool = False
     contended: bool = False
-    specs: Specs | None = None
 
 
 @attrs.define
@@ -129,13 +126,15 @@ class Cycle:
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
         batch = engine.outcomes.batch(inbox) if inbox else None
-        with engine.write(batch.first if batch is not None else ()) as tx:
+        looking = self._looking(batch, demand)
+        first = [*(batch.first if batch is not None else ()), *(looking.first if looking is not None else ())]
+        with engine.write(first) as tx:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if batch is not None:
                 settled = engine.outcomes.settle(tx, batch, tally)
                 turned.verdicts, turned.moves = settled.verdicts, settled.moves
             left = self._sweeper.sweep(tx, tally) if sweeps else False
-            taken = self._take(tx, demand, tally)
+            taken = self._take(tx, demand, tally, None if tally.stirred else looking)
             turned.events = engine.history.close(tx, tally)
         turned.promoted = tally.promoted
         turned.leased, events = self.load(taken)
@@ -153,12 +152,13 @@ class Cycle:
 
     def load(self, taken: Taken) -> tuple[list[LeasedStep], list[Event]]:
         """Read what was leased, after the commit; returns the steps and what is to be told of them."""
-        if not taken.held:
+        grant = taken.grant
+        if grant is None:
             return [], []
-        leased = self._engine.leases.load(taken.held, taken.claim, taken.lanes, taken.now, taken.specs)
+        leased = self._engine.leases.load(grant)
         if not self.listening:
             return leased, []
-        return leased, [_leased_event(step, row.ready_at, taken.now) for step, row in zip(leased, taken.held)]
+        return leased, [_leased_event(step, row.ready_at, grant.now) for step, row in zip(leased, grant.taken.held)]
 
     def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
         """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
@@ -191,16 +191,22 @@ class Cycle:
         turned.promoted += tally.promoted
         turned.events += events
 
-    def _take(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
-        claim = Claim(self._worker_id, self._token(), self._lease)
+    def _looking(self, batch: Batch | None, demand: Demand) -> Looking | None:
+        # Where one of the outcomes may make its own step ready again, it is asked after that what is ready.
+        if not demand.slots or (batch is not None and not batch.is_plain):
+            return None
+        mine = max((item.settlement.leased.run_key for item in batch.items), default=None) if batch else None
+        return self._search.looking(demand, mine, settles=batch is not None)
+
+    def _take(self, tx: Session, demand: Demand, tally: Tally, looking: Looking | None = None) -> Taken:
         if not demand.slots:
-            return Taken([], claim, {}, tally.now)
-        seen = self._search.ready(tx, demand, tally)
+            return Taken()
+        seen = self._search.ready(tx, demand, tally, looking)
         lines = self._search.locked_lines(tx, demand, seen, tally)
         later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
-            return Taken([], claim, {}, tally.now, *later)
+            return Taken(None, *later)
         # Other runs are locked already, so this may not wait for more: what is not free is left for the next turn.
         wanted = {run_of(candidate.key) for _, candidate in chosen}
         free = self._claim(tx, wanted, tally)
@@ -212,11 +218,18 @@ class Cycle:
             chosen = choose(lines, demand.slots, self._turns, tally.now)
             free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
-        specs = self._engine.leases.ask(tx, keys) if keys else None
-        held = self._engine.leases.take(tx, keys, claim, tally) if keys else []
-        by_id = {lane.id: lane for lane in seen.ready}
-        self._spend(tx, lines, [by_id[row.lane].queue for row in held], tally.now)
-        return Taken(held, claim, by_id, tally.now, *later, contended=bool(busy), specs=specs)
+        grant = self._grant(tx, keys, {lane.id: lane for lane in seen.ready}, tally) if keys else None
+        if grant is not None:
+            self._spend(tx, lines, [grant.lanes[row.lane].queue for row in grant.taken.held], tally.now)
+        # What somebody else took meanwhile may have kept this worker from what comes behind it.
+        missed = len(chosen) > (len(grant.taken.held) if grant is not None else 0)
+        return Taken(grant, *later, contended=bool(busy) or missed)
+
+    def _grant(self, tx: Session, keys: Sequence[int], lanes: dict[int, Lane], tally: Tally) -> Grant | None:
+        leases, claim = self._engine.leases, Claim(self._worker_id, self._token(), self._lease)
+        specs = leases.ask(tx, keys)
+        taken = leases.take(tx, keys, claim, tally)
+        return Grant(taken, claim, lanes, tally.now, specs, tally.results) if taken.held else None
 
     def _claim(self, tx: Session, wanted: set[int], tally: Tally) -> set[int]:
         if others := wanted - tally.mine.keys():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 import attrs
 
 from flowkit.model.limits import BACKWARD_TOLERANCE
-from flowkit.scheduler.choose import Line, merged
+from flowkit.scheduler.choose import Line, in_order, merged
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
-from flowkit.store.lanes import Candidate, Glance, Lane
+from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
+from flowkit.store.keys import run_of
+from flowkit.store.statements import Asked
 from flowkit.store.tally import Tally
 
 ASKED = 8
@@ -37,12 +39,31 @@ class Demand:
     queues: Collection[str] | None = None
 
 
+@attrs.frozen
+class Looking:
+    """What a cycle asks before it leases.
+
+    Attributes:
+        best: by lane, the question for its best steps.
+        glance: the question what is ready at all.
+    """
+
+    best: Mapping[int, AskedBest]
+    glance: AskedGlance
+
+    @property
+    def first(self) -> list[Asked]:
+        """The statements, in order."""
+        return [*(asked for best in self.best.values() for asked in best.first), self.glance.asked]
+
+
 class Search:
     """Finds what a worker may lease, and remembers what the best of each lane was like."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._heads: dict[int, Candidate] = {}
+        self._filled: set[int] = set()
 
     def locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         """Return what may be started, and let nobody else start it from queues that have limits."""
@@ -57,18 +78,40 @@ class Search:
             tally.now = max(now, *(at for at in refilled if at - now < BACKWARD_TOLERANCE), now)
         return lines
 
-    def ready(self, tx: Session, demand: Demand, tally: Tally) -> Glance:
-        """Look what is ready, steps included that come due just now."""
-        lanes, most = self._engine.lanes, demand.slots + len(demand.skip)
+    def looking(self, demand: Demand, mine: int | None, *, settles: bool) -> Looking:
+        """Return what is asked before something is leased.
+
+        Args:
+            mine: the key of a run that the worker has locked, or will have.
+            settles: whether outcomes are settled before, after which it is likely that more is ready where more was.
+        """
         # The lanes that were ready the last time most likely are again: what is found there then comes with the glance.
         # Of equal steps a worker takes those of a run that it has locked: workers at different runs wait for nobody.
-        heads, mine = {} if demand.run is not None else self._heads, max(tally.mine, default=None)
-        asked = {lane: lanes.ask(tx, lane, most, head, mine) for lane, head in heads.items()}
-        seen = lanes.glance(tx, demand.kinds, demand.queues)
+        lanes, most = self._engine.lanes, demand.slots + len(demand.skip)
+        heads = {} if demand.run is not None else self._heads
+        asked = {lane: head for lane, head in heads.items() if not settles or lane in self._filled}
+        best = {lane: lanes.asking_best(lane, most, head, mine) for lane, head in asked.items()}
+        return Looking(best, lanes.asking(demand.kinds, demand.queues))
+
+    def ready(self, tx: Session, demand: Demand, tally: Tally, looking: Looking | None) -> Glance:
+        """Look what is ready, steps included that come due just now.
+
+        Args:
+            looking: what was asked already, if nothing has become ready since except by way of its dependencies.
+        """
+        lanes = self._engine.lanes
+        asked = looking or self.looking(demand, max(tally.mine, default=None), settles=False)
+        found = {lane: best.ask(tx) for lane, best in asked.best.items()}
+        coming = _coming(demand, tally) if tally.waiters else NOTHING
+        seen = lanes.glance(tx, demand.kinds, demand.queues, coming, asked.glance)
         if seen.due_at is not None and seen.due_at <= tally.now:
             self._engine.reclaim.come_due(tx, tally.now)
-            seen, asked = lanes.glance(tx, demand.kinds, demand.queues), {}
-        return attrs.evolve(seen, found=asked)
+            seen, found = lanes.glance(tx, demand.kinds, demand.queues, coming), {}
+        if tally.waiters:
+            # What the transaction makes ready with a delay is not stored yet.
+            times = [at for at in (seen.due_at, tally.waiters.due_at(tally.now)) if at is not None]
+            seen = attrs.evolve(seen, due_at=min(times, default=None))
+        return attrs.evolve(seen, found={**found, **seen.found}) if found else seen
 
     def lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
         """Return each queue with the best of its ready steps.
@@ -82,20 +125,38 @@ class Search:
             by_queue.setdefault(lane.queue, []).append(lane)
         limits = any(queue.max_workers is not None for queue in queues.values())
         in_flight = engine.queues.in_flight(tx) if limits else {}
-        most = demand.slots + len(demand.skip)
         lines: list[Line] = []
         heads: dict[int, Candidate] = {}
         for name, members in by_queue.items():
-            found = [
-                seen.found[lane.id]()
-                if lane.id in seen.found and not beside
-                else engine.lanes.candidates(tx, lane.id, most, demand.run, beside)
-                for lane in members
-            ]
-            heads |= {lane.id: candidates[0] for lane, candidates in zip(members, found) if candidates}
+            found = [self._best(tx, lane.id, demand, seen, beside) for lane in members]
+            heads |= {lane.id: best[0] for lane, best in zip(members, found) if best}
             fresh = [c for c in merged(found) if c.key not in demand.skip]
             lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
-        if heads and not engine.db.dialect.one_writer:
-            # Kept also while nothing is ready: what comes next is most likely of the same lanes.
-            self._heads = dict(islice(heads.items(), ASKED))
+        if not engine.db.dialect.one_writer:
+            self._filled = {lane.id for lane in seen.served if seen.found.get(lane.id) is not nothing}
+            if heads:
+                # Kept also while nothing is ready: what comes next is most likely of the same lanes.
+                self._heads = dict(islice(heads.items(), ASKED))
         return lines
+
+    def _best(
+        self, tx: Session, lane: int, demand: Demand, seen: Glance, beside: Collection[int]
+    ) -> Sequence[Candidate]:
+        if lane in seen.found and not beside:
+            stored = seen.found[lane]()
+        else:
+            most = demand.slots + len(demand.skip)
+            stored = self._engine.lanes.candidates(tx, lane, most, demand.run, beside)
+        coming = seen.coming.get(lane)
+        return merged([stored, coming]) if stored and coming else coming or stored
+
+
+def _coming(demand: Demand, tally: Tally) -> dict[int, list[Candidate]]:
+    """Return, by lane, the steps that the transaction makes ready and may lease, best first."""
+    coming: dict[int, list[Candidate]] = {}
+    for waiter in tally.waiters.due():
+        if demand.run is None or run_of(waiter.key) == demand.run:
+            coming.setdefault(waiter.lane, []).append(Candidate(waiter.priority, tally.now, waiter.key))
+    for candidates in coming.values():
+        candidates.sort(key=in_order)
+    return coming

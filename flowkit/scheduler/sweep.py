@@ -6,7 +6,7 @@ from flowkit.clock import SECOND, Micros, micros
 from flowkit.model.limits import BACKWARD_TOLERANCE
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
-from flowkit.store.lanes import Glance
+from flowkit.store.glances import Glance
 from flowkit.store.tally import Tally
 
 
@@ -55,6 +55,7 @@ class Sweeper:
         tx.after_commit(lambda: self._kept(now))
         stepped = self._engine.reclaim.keep_time(tx, now, distrusts=self._distrusts)
         if stepped is not None:
+            tally.stirred = True
             tally.tell_store("clock_stepped_back", {"microseconds": stepped})
 
     def next_at(self, seen: Glance, now: Micros) -> Micros | None:

@@ -69,12 +69,14 @@ class Batch:
         standing: asks how their runs stand, and locks them.
         plain: writes the successes, where none of the batch hands over anything that may be refused.
         waiting: asks what waits for the steps, where none is added that may wait for them too.
+        is_plain: whether all of them are such successes: what is ready then is so by its dependencies alone.
     """
 
     items: list[Item]
     standing: Asked
     plain: Asked | None = None
     waiting: Asked | None = None
+    is_plain: bool = False
 
     @property
     def first(self) -> list[Asked]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flowkit.model.moves import LEGAL
+from flowkit.model.moves import AT_ONCE, LEGAL
 from flowkit.store.database import Session
 from flowkit.store.dialect import SQLiteDialect
 
-_MOVES = ", ".join(sorted(f"'{source.value}>{target.value}'" for source, target in LEGAL))
+_MOVES = ", ".join(sorted(f"'{source.value}>{target.value}'" for source, target in LEGAL | AT_ONCE))
 
 _GUARDS = {
     "guard_moves": (

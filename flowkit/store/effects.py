@@ -99,7 +99,10 @@ def _result_row(settlement: Settlement, ended_at: Micros, emitted: str | None) -
     assert isinstance(outcome, Succeeded)
     lease = leased.lease
     attempt = (leased.key, leased.generation, lease.epoch, leased.attempt, lease.worker_id)
-    return (*attempt, lease.acquired_at, ended_at, outcome.body, outcome.sha256, emitted)
+    # Of bytes the sqlite3 module first asks whether somebody adapts them, which takes longer than to copy them.
+    body = outcome.body if outcome.body is None else bytearray(outcome.body)
+    digest = outcome.sha256 if outcome.sha256 is None else bytearray(outcome.sha256)
+    return (*attempt, lease.acquired_at, ended_at, body, digest, emitted)
 
 
 def _record_rows(settlement: Settlement, ended_at: Micros, _: str | None) -> list[tuple[Any, ...]]:

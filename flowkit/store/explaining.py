@@ -11,7 +11,7 @@ from peewee import fn
 from flowkit.clock import Micros
 from flowkit.model.states import OPEN_STEP, RunStatus
 from flowkit.store.database import Database, Session
-from flowkit.store.lanes import Candidate
+from flowkit.store.glances import Candidate
 from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
 

@@ -5,6 +5,10 @@ So the steps of a run lie side by side, in declaration order, and the run's own 
 
 from __future__ import annotations
 
+from typing import Any
+
+from peewee import Expression
+
 NODE_BITS = 21
 MAX_NODES = 1 << NODE_BITS
 
@@ -22,6 +26,11 @@ def last_key(run: int) -> int:
 def run_of(node: int) -> int:
     """Return the key of the run that a node belongs to."""
     return node >> NODE_BITS
+
+
+def run_of_node(node: Any) -> Any:
+    """Return ``run_of`` for a column, as an expression."""
+    return Expression(node, ">>", NODE_BITS)
 
 
 def place_of(node: int) -> int:

@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import attrs
 from peewee import JOIN, SQL, Select, Tuple, fn
 
-from flowkit.clock import Micros
-from flowkit.store.database import Database, Row, Session
+from flowkit.store.database import Database, Session
+from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
 from flowkit.store.keys import first_key, last_key
 from flowkit.store.queues import StoredQueue, queue_columns, queue_from
-from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
-
-Found = Callable[[], "list[Candidate]"]
-"""Gives the best ready steps of a lane, which were asked for before."""
-
-
-@attrs.frozen
-class Lane:
-    """A kind in a queue."""
-
-    id: int
-    queue: str
-    kind: str
-
-
-@attrs.frozen
-class Glance:
-    """What a worker wants to know before it leases, or rests, read with one statement.
-
-    Attributes:
-        due_at: when the next delayed step comes due.
-        expires_at: when the next lease runs out.
-        ready: the lanes it serves that have a step ready.
-        queues: the queues of those lanes.
-        found: by lane, what gives candidates that were asked for with the glance.
-    """
-
-    due_at: Micros | None
-    expires_at: Micros | None
-    ready: list[Lane]
-    queues: dict[str, StoredQueue]
-    found: Mapping[int, Found] = attrs.field(factory=dict)
-
-    @property
-    def served(self) -> list[Lane]:
-        """Return the lanes of queues that are not paused."""
-        return [lane for lane in self.ready if not self.queues[lane.queue].paused]
-
-
-@attrs.frozen
-class Candidate:
-    """A ready step, as far as choosing needs to know it."""
-
-    priority: int
-    ready_at: Micros
-    key: int
 
 
 class Lanes:
@@ -82,16 +36,23 @@ class Lanes:
     @statement
     def _glance(self) -> Any:
         s, lane, q = self._t.steps, self._t.lanes, self._t.queues
-        served = self.db.dialect.batch("lanes", "lane")
         # One seek per lane in the ready index, never a scan: what nobody serves costs nothing. For EXISTS PostgreSQL
         # would rather make a table of all that is ready.
-        ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == served.c.lane).limit(1)
+        ready = s.select(s.key).where(s.status == "ready", s.delayed_until.is_null(), s.lane == lane.id).limit(1)
+        query = lane.select(*self._times_columns, lane.id, ready, *queue_columns(q))
+        query = query.join(q, JOIN.LEFT_OUTER, on=(q.name == lane.queue))
+        return query.where(lane.id.in_(self.db.dialect.keys("lanes")))
+
+    @statement
+    def _times(self) -> Any:
+        return Select([], self._times_columns)
+
+    @property
+    def _times_columns(self) -> list[Any]:
+        s, lane = self._t.steps, self._t.lanes.alias()
         due = s.select(fn.MIN(s.delayed_until)).where((s.status == "ready") & s.delayed_until.is_null(False))
         expiry = s.select(fn.MIN(s.expires_at)).where(s.status == "running")
-        newest = lane.select(fn.COALESCE(fn.MAX(lane.id), 0))
-        query = Select([served], [due, expiry, newest, served.c.lane, ready, *queue_columns(q)])
-        query = query.join(lane, JOIN.LEFT_OUTER, on=(lane.id == served.c.lane))
-        return query.join(q, JOIN.LEFT_OUTER, on=(q.name == lane.queue))
+        return [due, expiry, lane.select(fn.COALESCE(fn.MAX(lane.id), 0))]
 
     def _ready(self, *only: Any) -> Any:
         s = self._t.steps
@@ -166,29 +127,45 @@ class Lanes:
         """Return every lane of these kinds, in whatever queue."""
         return [lane for lane in self._read(tx).values() if lane.kind in kinds]
 
-    def glance(self, tx: Session, kinds: Collection[str], only: Collection[str] | None = None) -> Glance:
+    def glance(
+        self,
+        tx: Session,
+        kinds: Collection[str],
+        only: Collection[str] | None = None,
+        coming: Mapping[int, list[Candidate]] = NOTHING,
+        asked: AskedGlance | None = None,
+    ) -> Glance:
         """Look, with one statement, what is ready in the lanes of these kinds, and when there will be more to do.
 
         Args:
             only: look at the lanes of these queues alone.
+            coming: by lane, what the transaction at hand makes ready.
+            asked: the question, if it was asked already.
         """
-        known = self._known
-        rows = self._seen(tx, known, kinds, only)
-        if rows[0][2] > self._highest():
+        question = asked or self.asking(kinds, only)
+        rows, known = tx.answer(question.asked), self._known
+        if rows[0][2] > question.highest:
             known = self._read(tx)
-            rows = self._seen(tx, known, kinds, only)
+            rows = tx.answer(self._asking(known, kinds, only).asked)
         by_id = {lane.id: lane for lane in known.values()}
-        ready = [by_id[row[3]] for row in rows if row[4] is not None]
+        # Where no lane is served, a row says what is true of all, and nothing of a lane.
+        shown = [row for row in rows if len(row) > 3 and (row[4] is not None or row[3] in coming)]
+        ready = [by_id[row[3]] for row in shown]
         queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
-        queues |= {row[5]: queue_from(row[5:]) for row in rows if row[4] is not None and row[5] is not None}
-        return Glance(rows[0][0], rows[0][1], ready, queues)
+        queues |= {row[5]: queue_from(row[5:]) for row in shown if row[5] is not None}
+        empty = {row[3]: nothing for row in shown if row[4] is None}
+        return Glance(rows[0][0], rows[0][1], ready, queues, empty, coming)
 
-    def _seen(
-        self, tx: Session, known: dict[tuple[str, str], Lane], kinds: Collection[str], only: Collection[str] | None
-    ) -> list[Row]:
-        lanes = [lane for lane in known.values() if lane.kind in kinds and (only is None or lane.queue in only)]
-        # No lane has number 0: its row is there even where nothing is served, and says what is true of all.
-        return tx.rows(self._glance, lanes=[(0,), *((lane.id,) for lane in lanes)])
+    def asking(self, kinds: Collection[str], only: Collection[str] | None = None) -> AskedGlance:
+        """Return the question for a glance."""
+        return self._asking(self._known, kinds, only)
+
+    def _asking(
+        self, known: Mapping[tuple[str, str], Lane], kinds: Collection[str], only: Collection[str] | None
+    ) -> AskedGlance:
+        lanes = [lane.id for lane in known.values() if lane.kind in kinds and (only is None or lane.queue in only)]
+        asked = Asked(self._glance, {"lanes": lanes}) if lanes else Asked(self._times, {})
+        return AskedGlance(asked, max((lane.id for lane in known.values()), default=0))
 
     def _highest(self) -> int:
         return max((lane.id for lane in self._known.values()), default=0)
@@ -197,26 +174,19 @@ class Lanes:
         """Return the kind and queue of each of a run's ready steps."""
         return set(tx.rows(self._waiting, first=first_key(run), last=last_key(run)))
 
-    def ask(self, tx: Session, lane: int, limit: int, head: Candidate, mine: int | None) -> Found:
-        """Ask for the candidates of a lane, which come with the next statement.
+    def asking_best(self, lane: int, limit: int, head: Candidate, mine: int | None) -> AskedBest:
+        """Return the question for the best steps of a lane.
 
         Args:
+            head: the best one that was seen there the last time.
             mine: of steps that are equally good, those of this run come first, if the best are as good as *head*.
         """
-        asked = tx.ahead(self._candidates, lane=lane, limit=limit)
+        asked = Asked(self._candidates, {"lane": lane, "limit": limit})
         if mine is None:
-            return lambda: [Candidate(*row) for row in asked()]
+            return AskedBest(head, asked)
         span = {"first": first_key(mine), "last": last_key(mine)}
         like = {"priority": head.priority, "ready_at": head.ready_at}
-        near = tx.ahead(self._candidates_like, lane=lane, limit=limit, **span, **like)
-
-        def found() -> list[Candidate]:
-            best, own = asked(), near()
-            if own and best and best[0][:2] == (head.priority, head.ready_at):
-                best = list(dict.fromkeys([*own, *best]))
-            return [Candidate(*row) for row in best]
-
-        return found
+        return AskedBest(head, asked, Asked(self._candidates_like, {"lane": lane, "limit": limit, **span, **like}))
 
     def candidates(
         self, tx: Session, lane: int, limit: int, run: int | None = None, beside: Collection[int] = ()
@@ -234,4 +204,4 @@ class Lanes:
         else:
             span = {"first": first_key(run), "last": last_key(run)}
             rows = tx.rows(self._candidates_of_run, lane=lane, limit=limit, **span)
-        return [Candidate(*row) for row in rows]
+        return list(map(Candidate._make, rows))

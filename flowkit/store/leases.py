@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -16,8 +17,9 @@ from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.keys import first_key, place_of, run_of
-from flowkit.store.lanes import Lane
+from flowkit.store.glances import Lane
+from flowkit.store.grants import Claim, Grant, Held, Specs, Taking, held_from
+from flowkit.store.keys import first_key, place_of, run_of, run_of_node
 from flowkit.store.proof import is_held
 from flowkit.store.specs import bindings_from, places_in, retry_from
 from flowkit.store.statements import Statement, param, statement
@@ -26,33 +28,6 @@ from flowkit.store.tally import Tally
 
 FEW = 4
 """What so many attempts need is read with their leases, also where that holds up other writers."""
-
-Specs = Callable[[], list[Row]]
-"""Gives what is stored of the steps that were asked for, each a row that begins with the step's key."""
-
-
-@attrs.frozen
-class Claim:
-    """A worker's wish to lease steps: who it is and for how long."""
-
-    worker_id: str
-    token: str
-    lease: Micros
-
-
-@attrs.frozen
-class Held:
-    """A step whose lease was just taken, as the update returned it."""
-
-    key: int
-    run: int
-    id: str
-    lane: int
-    attempt: int
-    epoch: int
-    generation: int
-    ready_at: Micros
-
 
 @attrs.frozen
 class _Bound:
@@ -72,6 +47,20 @@ class Leases:
 
     @statement
     def _take(self) -> Any:
+        s = self._t.steps
+        free = self.db.dialect.checked((s.status == "ready") & s.delayed_until.is_null())
+        taken = self._leased().where(self._unlocked(self.db.dialect.keys("keys")) & free)
+        return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
+
+    @statement
+    def _take_waiting(self) -> Any:
+        # Promoted and leased at once: a row is written once, and never comes into the index of what is ready.
+        s, b = self._t.steps, self.db.dialect.batch("waiters", "key", "met", "epoch")
+        promoted = {s.deps_left: s.deps_left - b.c.met, s.ready_at: param("now")}
+        waits = (s.status == "pending") & (s.deps_left == b.c.met) & (s.delay == 0) & (s.epoch == b.c.epoch)
+        return self._leased(promoted).from_(b).where((s.key == b.c.key) & self.db.dialect.checked(waits))
+
+    def _leased(self, promoted: Mapping[Any, Any] = MappingProxyType({})) -> Any:
         s, now = self._t.steps, param("now")
         change = {
             s.status: LEASE.target.value,
@@ -84,9 +73,7 @@ class Leases:
             s.scheduled_at: now,
             s.expires_at: param("expires_at"),
         }
-        free = self.db.dialect.checked((s.status == "ready") & s.delayed_until.is_null())
-        taken = s.update(change).where(self._unlocked(self.db.dialect.keys("keys")) & free)
-        return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
+        return s.update({**change, **promoted})
 
     def _unlocked(self, keys: Any) -> Any:
         s = self._t.steps
@@ -118,10 +105,10 @@ class Leases:
 
     @statement
     def _load(self) -> Any:
-        p, r, s = self._t.specs, self._t.runs, self._t.steps
+        p, r = self._t.specs, self._t.runs
         columns = (p.step, p.input, p.sha256, p.retry, p.timeout, p.bindings, p.metadata)
         run = (r.id, r.package, r.name, r.metadata)
-        joined = p.select(*columns, *run).join(s, on=(s.key == p.step)).join(r, on=(r.key == s.run))
+        joined = p.select(*columns, *run).join(r, on=(r.key == run_of_node(p.step)))
         return joined.where(p.step.in_(self.db.dialect.keys("keys")))
 
     @statement
@@ -129,16 +116,28 @@ class Leases:
         res = self._t.results
         return res.select(res.step, res.body, res.sha256).where(res.step.in_(self.db.dialect.keys("keys")))
 
-    def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> list[Held]:
-        """Lease these steps for one worker; the rows that come back are the ones it got."""
+    def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> Taking:
+        """Lease these steps for one worker.
+
+        Steps that the transaction makes ready are made so by this; as their runs are locked, what their rows will be
+        is known beforehand, and that they were leased is asked once the transaction is committed.
+        """
         values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
-        rows = tx.rows(self._take, keys=keys, expires_at=tally.now + claim.lease, **values)
-        found = {row[0]: Held(*row) for row in rows}
+        values["expires_at"] = tally.now + claim.lease
+        waiting = [tally.waiters[key] for key in keys if key in tally.waiters]
+        ready = [key for key in keys if key not in tally.waiters] if waiting else keys
+        changed, found = None, {waiter.key: held_from(waiter, tally.now) for waiter in waiting}
+        if waiting:
+            rows = [(waiter.key, waiter.met, waiter.epoch) for waiter in waiting]
+            changed = tx.change(self._take_waiting, waiters=rows, **values)
+        if ready:
+            found |= {row[0]: Held._make(row) for row in tx.rows(self._take, keys=ready, **values)}
         held = [found[key] for key in keys if key in found]
-        tally.catch_up()
+        tally.promote()
+        tally.waiters.drop(waiter.key for waiter in waiting)
         for row in held:
             tally.note("step_leased", row.key, row.epoch).started = True
-        return held
+        return Taking(held, len(waiting), changed)
 
     def extend(
         self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros
@@ -161,43 +160,41 @@ class Leases:
             return None
         return tx.ahead(self._load, keys=keys)
 
-    def load(
-        self,
-        held: Sequence[Held],
-        claim: Claim,
-        lanes: dict[int, Lane],
-        now: Micros,
-        asked: Specs | None = None,
-    ) -> list[LeasedStep]:
+    def load(self, grant: Grant) -> list[LeasedStep]:
         """Read what the attempts of these steps need: inputs, policies, and the results bound to them.
 
-        It never changes, so it is read after the commit, as far as it was not asked for before.
-
-        Args:
-            asked: what ``ask`` returned.
+        It never changes, so it is read after the commit, as far as it was not asked for, or stored, before.
         """
-        rows = asked() if asked is not None else self._read(self._load, [row.key for row in held])
+        grant.taken.check()
+        held = grant.taken.held
+        rows = grant.specs() if grant.specs is not None else self._read(self._load, [row.key for row in held])
         specs = {row[0]: row for row in rows}
-        bound = self._bound({row.key: text for row in held if (text := specs[row.key][5]) is not None})
-        expires_at = now + claim.lease
+        texts = {row.key: text for row in held if (text := specs[row.key][5]) is not None}
+        bound = self._bound(texts, grant.results) if texts else {}
+        claim, expires_at = grant.claim, grant.now + grant.claim.lease
         leased = []
         for row in held:
-            lease = Lease(claim.worker_id, claim.token, row.epoch, now, expires_at)
-            leased.append(_leased(row, lease, lanes[row.lane], specs[row.key], bound.get(row.key, UNBOUND)))
+            lease = Lease(claim.worker_id, claim.token, row.epoch, grant.now, expires_at)
+            leased.append(_leased(row, lease, grant.lanes[row.lane], specs[row.key], bound.get(row.key, UNBOUND)))
         return leased
 
     def _read(self, statement_: Statement, keys: Sequence[int]) -> list[Row]:
         with self.db.read() as tx:
             return tx.rows(statement_, keys=keys)
 
-    def _bound(self, texts: dict[int, str]) -> dict[int, _Bound]:
-        """Return what is bound to steps, by their keys, given their bindings as they are stored."""
-        if not texts:
-            return {}
+    def _bound(self, texts: dict[int, str], fresh: Mapping[int, bytes | None]) -> dict[int, _Bound]:
+        """Return what is bound to steps, by their keys.
+
+        Args:
+            texts: their bindings, as they are stored.
+            fresh: results that need not be read.
+        """
         bindings = {key: bindings_from(text) for key, text in texts.items()}
         places = {key: tuple(places_in(bound)) for key, bound in bindings.items()}
         keys = {key: [first_key(run_of(key)) + place for place in listed] for key, listed in places.items()}
-        results, damage = self._stored(sorted({target for listed in keys.values() for target in listed}))
+        targets = {target for listed in keys.values() for target in listed}
+        results, damage = self._stored(sorted(targets - fresh.keys()))
+        results |= {target: fresh[target] for target in targets & fresh.keys()}
         return {
             key: _Bound(
                 bindings[key],
@@ -211,7 +208,7 @@ class Leases:
         """Return the stored results of these steps, and what is wrong with those that are damaged."""
         found: dict[int, bytes | None] = {}
         damage: dict[int, str] = {}
-        for key, body, digest in self._read(self._results, keys):
+        for key, body, digest in self._read(self._results, keys) if keys else ():
             if body is not None and not is_intact(body, digest):
                 damage[key] = f"the result of the step at place {place_of(key)} does not match its checksum"
             found[key] = bytes(body) if body is not None else None

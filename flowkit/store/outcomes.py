@@ -109,7 +109,7 @@ class Outcomes:
             return Batch(items, standing)
         plain = [item for item in first if item.is_plain]
         succeed = Asked(self._succeed, {"proofs": proofs_of(plain)}) if plain else None
-        return Batch(items, standing, succeed, self._propagation.asking(_keys(first)))
+        return Batch(items, standing, succeed, self._propagation.asking(_keys(first)), len(plain) == len(first))
 
     def settle(self, tx: Session, batch: Batch, tally: Tally) -> Settled:
         """Write every outcome whose lease still holds, with all its effects, and say of each what became of it."""
@@ -186,6 +186,7 @@ class Outcomes:
             _count(item, move, held[item.identity], tally)
         if move is SUCCEED:
             self._effects.write(tx, [(i.settlement, i.ended_at, i.emitted) for i in mine])
+            tally.results |= {i.identity[0]: i.outcome.body for i in mine if isinstance(i.outcome, Succeeded)}
         else:
             self._closing.write(tx, [(i.settlement, i.outcome, i.ended_at) for i in mine], discarded=move is DISCARD)
         return {item.identity[0]: move is SUCCEED for item in mine} if move.target.is_ended else {}

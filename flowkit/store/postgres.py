@@ -9,8 +9,9 @@ from typing import Any
 from flowkit.clock import FollowingClock, Micros, SystemClock
 from flowkit.errors import StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
-from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, PostgresSession, driver
+from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, driver
 from flowkit.store.postgres_errors import is_final, translate
+from flowkit.store.postgres_session import PostgresSession
 from flowkit.store.postgres_wire import PREPARED
 from flowkit.store.sessions import Row
 from flowkit.store.statements import Asked

@@ -1,27 +1,20 @@
-"""One connection to PostgreSQL, and how a session speaks to it."""
+"""One connection to PostgreSQL, spoken to as sessions do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.clock import FollowingClock, Micros, SystemClock
+from flowkit.clock import Micros, SystemClock
 from flowkit.errors import MissingExtra
 from flowkit.store.postgres_wire import Answer, Call, Wire
-from flowkit.store.sessions import Row, Session
-from flowkit.store.statements import Asked, Statement
+from flowkit.store.sessions import Row
+from flowkit.store.statements import Asked
 
 TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-ROWS_AT_ONCE = 5000
-"""How many rows one INSERT takes at most."""
-
 TOGETHER = 16
 """How many statements are put off at most."""
-
-SMALL = 500
-"""How many rows an INSERT has at most that is put off."""
 
 PLAN_SECONDS, PLAN_USES = 1.0, 16
 """How long the plans of statements are kept, and for how many transactions or reads at least."""
@@ -103,25 +96,24 @@ class Connection:
         rows: list[Row] = cursor.fetchall() if cursor.description else []
         return rows
 
-    def put_off(self, sql: str, parameters: Sequence[Any]) -> Callable[[], list[Row]]:
-        """Run a statement together with the next one, in one round trip; returns what gives its rows.
+    def put_off(self, sql: str, parameters: Sequence[Any]) -> Callable[[], Any]:
+        """Run a statement together with the next one, in one round trip; returns what gives its answer.
 
         In a transaction of our own, and where statements can be sent together; elsewhere it is run at once.
         """
         if self._wire is None:
-            cursor = self.execute(sql, parameters)
-            rows: list[Row] = cursor.fetchall() if cursor.description else []
-            return lambda: rows
+            told = _Told(self.execute(sql, parameters))
+            return lambda: told
         answer = Answer()
         self._put_off.append((answer, sql, parameters))
         if len(self._put_off) >= TOGETHER or not self._open:
             self._flush()
-        return lambda: self._rows_of(answer)
+        return lambda: self._said_to(answer)
 
-    def _rows_of(self, answer: Answer) -> list[Row]:
+    def _said_to(self, answer: Answer) -> Answer:
         if not answer.is_there:
             self._flush()
-        return answer.fetchall()
+        return answer
 
     def _flush(self) -> None:
         if self._put_off:
@@ -229,61 +221,13 @@ class Connection:
         self._raw.close()
 
 
-class PostgresSession(Session):
-    """A session with PostgreSQL."""
+class _Told:
+    """What a cursor, which is used again, was told of one statement."""
 
-    __slots__ = ()
+    def __init__(self, cursor: Any) -> None:
+        self.rowcount: int = cursor.rowcount
+        self._rows: list[Row] = cursor.fetchall() if cursor.description else []
 
-    def exact_now(self) -> Micros:
-        """Return the engine's time, asked of the server if it is the server's."""
-        if isinstance(self._clock, FollowingClock):
-            self._clock.ask(self._raw.time)
-        return self._clock.now()
-
-    def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement once for each row; an INSERT takes them as one list for each column.
-
-        In a transaction nobody waits for it: it goes with the next statement, or with the commit.
-        """
-        if len(rows) == 1:
-            self._send(statement.sql, rows[0], 1)
-        elif statement.bulk is None:
-            super().many(statement, rows)
-        else:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                some = rows[start : start + ROWS_AT_ONCE]
-                self._send(statement.bulk, [list(column) for column in zip(*some)], len(some))
-
-    def _send(self, sql: str, parameters: Sequence[Any], rows: int) -> None:
-        if self.writes and rows <= SMALL:
-            self._raw.put_off(sql, parameters)
-        else:
-            self._raw.execute(sql, parameters)
-
-    def later(self, statement: Statement, **values: Any) -> None:
-        """Run a statement together with the next one, or with the commit."""
-        self._send(*statement.say(values), 1)
-
-    def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
-        """Ask for rows that are needed after the next statement, and return what gives them then."""
-        if not self.writes:
-            return super().ahead(statement, **values)
-        rows: Callable[[], list[Row]] = self._raw.put_off(*statement.say(values))
-        return rows
-
-    def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Run SQL that is not compiled, and that names the store's tables without their schema."""
-        result: list[Row] = self._raw.script(sql, parameters)
-        return result
-
-    @contextmanager
-    def moment(self) -> Iterator[None]:
-        """Read as of one moment in this block."""
-        if self.writes:
-            yield
-            return
-        self._raw.begin(self.dialect.begin_reading)
-        try:
-            yield
-        finally:
-            self._raw.commit()
+    def fetchall(self) -> list[Row]:
+        """Return all rows."""
+        return self._rows

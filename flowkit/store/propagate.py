@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from peewee import Case
+from peewee import JOIN, Case
 
 from flowkit.model.moves import CASCADE, PROMOTE
 from flowkit.store.database import Database, Row, Session
@@ -15,19 +14,20 @@ from flowkit.store.keys import run_of
 from flowkit.store.statements import Asked, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
+from flowkit.store.waiters import Waiter
 
 OPTIONAL, REQUIRED, MEMBER = 0, 1, 2
 """What a waiter's edge says: its target need only end; must succeed; or: the waiter is a gate that counts it."""
 
 Waiting = Callable[[], list[Row]]
-"""Gives the edges to what waits for the steps that were asked about."""
+"""Gives the edges to what waits for the steps that were asked about, each with what is known of a pending waiter."""
 
 
 @attrs.define
 class _Round:
-    """One level of what follows: how much each waiter's count falls, and which waiters die of what."""
+    """One level of what follows: the edges by which waiters' counts fall, and which waiters die of what."""
 
-    met: dict[int, int] = attrs.field(factory=lambda: defaultdict(int))
+    met: list[Row] = attrs.field(factory=list)
     dead: dict[int, int] = attrs.field(factory=dict)
 
 
@@ -40,8 +40,12 @@ class Propagation:
 
     @statement
     def _edges(self) -> Any:
-        d = self._t.deps
-        return d.select(d.target, d.waiter, d.role).where(d.target.in_(self.db.dialect.keys("targets")))
+        d, s = self._t.deps, self._t.steps
+        # Gates are no steps, and of a waiter that was canceled nobody wants to know anything.
+        pending = (s.key == d.waiter) & self.db.dialect.checked(s.status == "pending")
+        identity = (s.id, s.attempt, s.epoch, s.generation)
+        query = d.select(d.target, d.waiter, d.role, s.lane, s.deps_left, s.delay, s.priority, *identity)
+        return query.join(s, JOIN.LEFT_OUTER, on=pending).where(d.target.in_(self.db.dialect.keys("targets")))
 
     @statement
     def _ids(self) -> Any:
@@ -70,7 +74,6 @@ class Propagation:
             )
             .from_(b)
             .where(s.key == b.c.key, self.db.dialect.checked(s.status == "pending"))
-            .returning(s.key, s.status)
         )
 
     @statement
@@ -100,14 +103,15 @@ class Propagation:
             level = self._look(tx, ended, [edge for edge in edges if edge[0] in ended])
             ended = self._cancel_dead(tx, level.dead, tally) if level.dead else {}
             if level.met:
-                self._promote(tx, level.met, tally)
+                self._meet(tx, level, tally)
 
     def _look(self, tx: Session, ended: dict[int, bool], edges: list[Row]) -> _Round:
         level = _Round()
         members: dict[int, list[int]] = {}
         culprits: dict[int, int] = {}
         # In the order of declaration, so that of several culprits the first is named, however the rows were found.
-        for target, waiter, role in sorted(edges):
+        for edge in sorted(edges):
+            target, waiter, role = edge[:3]
             succeeded = ended[target]
             if role == MEMBER:
                 count = members.setdefault(waiter, [0, 0])
@@ -116,7 +120,7 @@ class Propagation:
                     count[1] += 1
                     culprits.setdefault(waiter, target)
             elif succeeded or role == OPTIONAL:
-                level.met[waiter] += 1
+                level.met.append(edge)
             else:
                 level.dead.setdefault(waiter, target)
         if members:
@@ -132,30 +136,36 @@ class Propagation:
         telling = [g for g, (left, failed) in changed.items() if left == 0 or failed == members[g][1] > 0]
         if not telling:
             return
-        for gate, waiter, role in sorted(tx.rows(self._edges, targets=telling)):
+        for edge in sorted(tx.rows(self._edges, targets=telling)):
+            gate, waiter, role = edge[:3]
             left, failed = changed[gate]
             if role == REQUIRED and failed:
                 if gate in culprits:
                     level.dead.setdefault(waiter, culprits[gate])
             elif left == 0:
-                level.met[waiter] += 1
+                level.met.append(edge)
 
     def _cancel_dead(self, tx: Session, dead: dict[int, int], tally: Tally) -> dict[int, bool]:
         ids: dict[int, str] = dict(tx.rows(self._ids, keys=sorted(set(dead.values()))))
         batch = [(waiter, f"dependency:{ids[target]}") for waiter, target in dead.items()]
         canceled = tx.rows(self._cancel, dead=batch, now=tally.now)
+        tally.waiters.drop(key for key, _, _ in canceled)
         for key, step_id, reason in canceled:
             tally.note("step_canceled", key, reason=reason).closed += 1
             tally.tell("step_canceled", run_of(key), step_id=step_id, fields={"reason": reason})
         return {key: False for key, _, _ in canceled}
 
-    def _promote(self, tx: Session, met: dict[int, int], tally: Tally) -> None:
-        counted = tx.ahead(self._count_down, waiters=list(met.items()), now=tally.now)
+    def _meet(self, tx: Session, level: _Round, tally: Tally) -> None:
+        for _, waiter, _, *known in level.met:
+            if known[0] is not None and waiter not in level.dead:
+                if not tally.waiters:
+                    tally.owe(lambda: self._promote(tx, tally))
+                tally.waiters.meet(Waiter(waiter, *known))
 
-        def note() -> None:
-            ready = [key for key, status in counted() if status == PROMOTE.target.value]
-            tally.note_many("step_promoted", ready)
-            tally.promoted += len(ready)
-
-        # What is promoted is of no interest before something is leased, so the answer comes with that.
-        tally.owe(note)
+    def _promote(self, tx: Session, tally: Tally) -> None:
+        """Write what is left to be written of the waiters: those that were leased at once are not among them."""
+        tally.promote()
+        counts = tally.waiters.take()
+        # Perhaps it was written already: what is owed once more is owed to those that were met since.
+        if counts:
+            tx.later(self._count_down, waiters=counts, now=tally.now)

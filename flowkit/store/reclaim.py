@@ -157,6 +157,7 @@ class Reclaim:
                 continue
             seen = [(step.key, step.epoch, _again_at(step, tally.now)) for step in group]
             taken = {row[0] for row in tx.rows(statement_, seen=seen, now=tally.now)}
+            tally.stirred = tally.stirred or bool(taken)
             for step in group:
                 if step.key in taken:
                     self._close(tx, step, move, tally)

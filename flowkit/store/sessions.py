@@ -37,6 +37,11 @@ class Session:
         rows = self._answered.pop(asked, None)
         return self.rows(asked.statement, **asked.values) if rows is None else rows
 
+    def ask(self, asked: Asked) -> Callable[[], list[Row]]:
+        """Ask for rows that came with the beginning, or come with the next statement's; returns what gives them."""
+        rows = self._answered.pop(asked, None)
+        return self.ahead(asked.statement, **asked.values) if rows is None else lambda: rows
+
     def now(self) -> Micros:
         """Return the engine's time."""
         return self._clock.now()
@@ -66,6 +71,11 @@ class Session:
     def run(self, statement: Statement, **values: Any) -> int:
         """Run a statement and return how many rows it changed."""
         return int(self._raw.execute(*statement.say(values)).rowcount)
+
+    def change(self, statement: Statement, **values: Any) -> Callable[[], int]:
+        """Run a statement, before the next one or the commit, and return what gives how many rows it changed."""
+        changed = self.run(statement, **values)
+        return lambda: changed
 
     def later(self, statement: Statement, **values: Any) -> None:
         """Run a statement, before the next one or the commit, whose result nobody needs."""

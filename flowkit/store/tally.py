@@ -12,6 +12,7 @@ from flowkit.model.events import Event, EventName
 from flowkit.model.plan import spans_of
 from flowkit.store.keys import place_of, run_of
 from flowkit.store.standing import StoredRun
+from flowkit.store.waiters import Waiters
 
 Entry = tuple[Any, ...]
 """One entry of a run's history: name, place or spans of places, epoch, and what else there is to say."""
@@ -48,7 +49,10 @@ class Tally:
         ready: how many more steps were made ready than leased, where others are told of them.
         mine: by key, runs that nobody else can change before the transaction ends, as they stood before it; one that
             the transaction itself changes otherwise than by what is counted here is not among them.
-        promoted: how many waiting steps became ready, as far as that is known.
+        waiters: pending steps of which something that they wait for has ended.
+        promoted: how many of them became ready, as far as that is noted.
+        stirred: whether steps became ready, or due, otherwise than by their dependencies.
+        results: by key of its step, each result that the transaction stores: what waits for it need not read it.
     """
 
     def __init__(self, now: Micros, *, worker_id: str | None = None, listening: bool = True) -> None:
@@ -58,19 +62,29 @@ class Tally:
         self.runs: dict[int, RunChange] = {}
         self.ready = 0
         self.mine: dict[int, StoredRun] = {}
+        self.waiters = Waiters()
         self.promoted = 0
+        self.stirred = False
+        self.results: dict[int, bytes | None] = {}
         self._owed: list[Callable[[], None]] = []
         self._told: list[tuple[EventName, int, dict[str, Any]]] = []
 
-    def owe(self, note: Callable[[], None]) -> None:
-        """Have *note* called before anything is noted that may follow from what it notes."""
-        self._owed.append(note)
+    def owe(self, write: Callable[[], None]) -> None:
+        """Have *write* called before the transaction is closed."""
+        self._owed.append(write)
 
     def catch_up(self) -> None:
-        """Note what is owed."""
+        """Write what is owed."""
         owed, self._owed = self._owed, []
-        for note in owed:
-            note()
+        for write in owed:
+            write()
+
+    def promote(self) -> None:
+        """Note which waiters become ready, before it is noted what becomes of them."""
+        ready = self.waiters.tell()
+        if ready:
+            self.note_many("step_promoted", ready)
+            self.promoted += len(ready)
 
     def run(self, key: int) -> RunChange:
         """Return the change of one run."""

@@ -46,6 +46,13 @@ def test_only_a_lease_makes_a_step_run_and_only_a_running_step_succeeds():
     assert [pair[0] for pair in moves.LEGAL if pair[1] is StepStatus.SUCCEEDED] == [StepStatus.RUNNING]
 
 
+def test_what_is_done_at_once_could_be_done_by_moves_one_after_the_other():
+    between = {(first[0], second[1]) for first in moves.LEGAL for second in moves.LEGAL if first[1] is second[0]}
+    assert not moves.AT_ONCE - between
+    assert not moves.AT_ONCE & moves.LEGAL
+    assert {(source.value, target.value) for source, target in moves.AT_ONCE} == {("pending", "running")}
+
+
 def test_every_status_is_either_open_or_ended():
     assert set(StepStatus) == OPEN_STEP | ENDED_STEP
     assert not OPEN_STEP & ENDED_STEP

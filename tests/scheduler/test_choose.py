@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flowkit.model.limits import RateLimit, TokenBucket
 from flowkit.scheduler.choose import Line, Turns, choose, limited, merged
-from flowkit.store.lanes import Candidate
+from flowkit.store.glances import Candidate
 from flowkit.store.queues import StoredQueue
 
 NOW = 1_000_000_000

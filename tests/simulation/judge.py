@@ -335,6 +335,8 @@ class Judge:
         row = self.rows[(run.key << 21) + step.place]
         if row.status == "ready" and row.delayed_until != (at if at > now else None):
             yield f"it is due at {row.delayed_until}, not at {at}"
+        if row.status == "running" and at > now:
+            yield f"it was leased at once, though it is due only in {(at - now) / SECOND} s"
 
     def _compare(self, run: RunModel, status: str, counts: Sequence[int]) -> None:
         for step in run.steps.values():

@@ -141,9 +141,22 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "an attempt is not charged when it is leased",
         "T4, G5",
-        (f"{_LEASES}._take", "s.attempt: s.attempt + 1", "s.attempt: s.attempt"),
+        (f"{_LEASES}._leased", "s.attempt: s.attempt + 1", "s.attempt: s.attempt"),
     ),
-    plant("an epoch comes again", "T4, I16", (f"{_LEASES}._take", "s.epoch: s.epoch + 1", "s.epoch: s.epoch + 0")),
+    plant("an epoch comes again", "T4, I16", (f"{_LEASES}._leased", "s.epoch: s.epoch + 1", "s.epoch: s.epoch + 0")),
+    plant(
+        "a step is leased while it waits for more than what ended just now",
+        "G3, T2: deps_left = 0",
+        ("store.waiters:Waiter.is_due", "self.met == self.left and ", ""),
+        (f"{_LEASES}._take_waiting", " & (s.deps_left == b.c.met)", ""),
+        (f"{_LEASES}._take_waiting", "s.deps_left: s.deps_left - b.c.met", "s.deps_left: 0"),
+    ),
+    plant(
+        "a step that is promoted and leased at once forgets its delay",
+        "T2: not_before = now + delay",
+        ("store.waiters:Waiter.is_due", " and not self.delay", ""),
+        (f"{_LEASES}._take_waiting", " & (s.delay == 0)", ""),
+    ),
     plant(
         "a step is leased whatever its status",
         "T4: status = 'ready'",
@@ -236,6 +249,12 @@ PLANTS: tuple[Plant, ...] = (
         "2.4 step 4: by the rows really changed",
         (f"{_SPREAD}._count_down", "s.deps_left: s.deps_left - b.c.met", "s.deps_left: s.deps_left - 1"),
         (f"{_SPREAD}._count_down", "s.deps_left == b.c.met", "s.deps_left == 1"),
+    ),
+    plant(
+        "what is owed to waiters twice is written twice",
+        "2.4 step 4: by the rows really changed",
+        (f"{_SPREAD}._meet", "if not tally.waiters:", "if True:"),
+        (f"{_SPREAD}._promote", "tally.waiters.take()", "[(w.key, w.met) for w in tally.waiters._all.values()]"),
     ),
     plant(
         "a gate counts the members of one transaction as one",
@@ -419,12 +438,12 @@ PLANTS: tuple[Plant, ...] = (
         "a paused queue is not obeyed",
         "G14",
         ("scheduler.choose:Line.room", "if self.queue.paused:", "if self.queue is None:"),
-        ("store.lanes:Glance.served", " if not self.queues[lane.queue].paused", ""),
+        ("store.glances:Glance.served", " if not self.queues[lane.queue].paused", ""),
     ),
     plant(
         "a worker leases kinds that its code does not know",
         "2.3: only kinds this worker has registered",
-        ("store.lanes:Lanes._seen", "if lane.kind in kinds", "if lane.kind"),
+        ("store.lanes:Lanes._asking", "if lane.kind in kinds", "if lane.kind"),
     ),
     plant(
         "lanes of a transaction that was rolled back are remembered",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowkit.clock import Micros
+from flowkit.model.limits import QueueConfig, RateLimit
 from flowkit.model.plan import Edge, Plan, StepSpec
 from flowkit.model.retry import Retry
 from flowkit.model.states import RunStatus
@@ -112,3 +113,11 @@ def history_of(flow: Flow, run_id: str) -> list[str]:
 def seconds_until(flow: Flow, at: Micros) -> float:
     """Return how far away an instant is on the engine's clock."""
     return (at - flow.clock.now()) / 1_000_000
+
+
+def limit(flow: Flow, max_workers: int | None = None, rate: RateLimit | None = None) -> dict[str, QueueConfig]:
+    """Limit the default queue."""
+    config = QueueConfig(max_workers, rate)
+    with flow.engine.write() as tx:
+        flow.engine.queues.configure(tx, "default", config, by="test", now=tx.now())
+    return {"default": config}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flowkit.clock import SECOND
-from flowkit.model.limits import QueueConfig, RateLimit
+from flowkit.model.limits import RateLimit
 from flowkit.model.step import LeasedStep
 from flowkit.scheduler.search import Demand
 from flowkit.store.check import check
@@ -16,21 +16,13 @@ from flowkit.store.tally import Tally
 from tests.places import Place
 from tests.store.clock import START, FakeClock
 from tests.store.flow import LEASE_SECONDS, Flow, again, step, success
-from tests.store.story import attempts_of, column_of, guarded, second_host, seconds_until, steps_of
+from tests.store.story import attempts_of, column_of, guarded, limit, second_host, seconds_until, steps_of
 
 
 @pytest.fixture(autouse=True)
 def sound(engine: Engine) -> Iterator[None]:
     with guarded(engine):
         yield
-
-
-def limit(flow: Flow, max_workers: int | None = None, rate: RateLimit | None = None) -> dict[str, QueueConfig]:
-    """Limit the default queue."""
-    config = QueueConfig(max_workers, rate)
-    with flow.engine.write() as tx:
-        flow.engine.queues.configure(tx, "default", config, by="test", now=tx.now())
-    return {"default": config}
 
 
 def pages(flow: Flow, count: int) -> str:
@@ -269,7 +261,7 @@ def test_a_lease_that_a_start_took_lasts_no_longer_by_a_clock_that_was_set_back_
     run = flow.start(step("a"))
     with flow.engine.write() as tx:
         tally = Tally(tx.now())
-        assert flow.cycle("ann").join(tx, Demand(1, ["work"]), tally).held
+        assert flow.cycle("ann").join(tx, Demand(1, ["work"]), tally).grant
         flow.engine.history.close(tx, tally)
     flow.clock.set(START - 3600 * SECOND)
 

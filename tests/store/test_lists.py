@@ -68,7 +68,7 @@ def test_a_guard_is_a_guard_for_one_row_too(engine: Engine, renumber: Statement)
 
 def test_about_one_no_table_is_made_of_a_list(engine: Engine) -> None:
     leases, outcomes = engine.leases, engine.outcomes
-    for statement in (leases._take, leases._load, outcomes._succeed):
+    for statement in (leases._take, leases._take_waiting, leases._load, outcomes._succeed, engine.lanes._glance):
         assert "json" in statement.sql
         assert statement.single is not None
         assert "json" not in statement.single.sql

@@ -1,0 +1,84 @@
+"""A session with PostgreSQL: what nobody waits for goes with what somebody does, for a round trip costs more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flowkit.clock import FollowingClock, Micros
+from flowkit.store.sessions import Row, Session
+from flowkit.store.statements import Statement
+
+ROWS_AT_ONCE = 5000
+"""How many rows one INSERT takes at most."""
+
+SMALL = 500
+"""How many rows an INSERT has at most that is put off."""
+
+
+class PostgresSession(Session):
+    """A session with PostgreSQL."""
+
+    __slots__ = ()
+
+    def exact_now(self) -> Micros:
+        """Return the engine's time, asked of the server if it is the server's."""
+        if isinstance(self._clock, FollowingClock):
+            self._clock.ask(self._raw.time)
+        return self._clock.now()
+
+    def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row; an INSERT takes them as one list for each column.
+
+        In a transaction nobody waits for it: it goes with the next statement, or with the commit.
+        """
+        if len(rows) == 1:
+            self._send(statement.sql, rows[0], 1)
+        elif statement.bulk is None:
+            super().many(statement, rows)
+        else:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[start : start + ROWS_AT_ONCE]
+                self._send(statement.bulk, [list(column) for column in zip(*some)], len(some))
+
+    def _send(self, sql: str, parameters: Sequence[Any], rows: int) -> None:
+        if self.writes and rows <= SMALL:
+            self._raw.put_off(sql, parameters)
+        else:
+            self._raw.execute(sql, parameters)
+
+    def later(self, statement: Statement, **values: Any) -> None:
+        """Run a statement together with the next one, or with the commit."""
+        self._send(*statement.say(values), 1)
+
+    def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
+        """Ask for rows that are needed after the next statement, and return what gives them then."""
+        if not self.writes:
+            return super().ahead(statement, **values)
+        answer = self._raw.put_off(*statement.say(values))
+        return lambda: answer().fetchall()
+
+    def change(self, statement: Statement, **values: Any) -> Callable[[], int]:
+        """Run a statement together with the next one, or with the commit; returns what gives how much it changed."""
+        if not self.writes:
+            return super().change(statement, **values)
+        answer = self._raw.put_off(*statement.say(values))
+        return lambda: int(answer().rowcount)
+
+    def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run SQL that is not compiled, and that names the store's tables without their schema."""
+        result: list[Row] = self._raw.script(sql, parameters)
+        return result
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Read as of one moment in this block."""
+        if self.writes:
+            yield
+            return
+        self._raw.begin(self.dialect.begin_reading)
+        try:
+            yield
+        finally:
+            self._raw.commit()

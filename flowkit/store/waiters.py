@@ -1,0 +1,94 @@
+"""Steps whose dependencies ended in a transaction: how far each has come, and which of them it makes ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from flowkit.clock import Micros
+
+
+@attrs.define
+class Waiter:
+    """A pending step of which something that it waits for has ended.
+
+    Attributes:
+        lane: where it will be ready.
+        left: for how many dependencies it waits, as it is stored; so are what follows.
+        delay: how long after it is ready it is due, in microseconds.
+        met: how many dependencies have ended.
+        told: whether it was told that the step is ready now.
+    """
+
+    key: int
+    lane: int
+    left: int
+    delay: int
+    priority: int
+    id: str
+    attempt: int
+    epoch: int
+    generation: int
+    met: int = 0
+    told: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it waits for nothing any more."""
+        return self.met == self.left
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be leased at once."""
+        return self.met == self.left and not self.delay
+
+
+class Waiters:
+    """Counts that are to fall: written once, together, when it is known which of the ready steps are leased at once.
+
+    Their runs are locked, so what is read of a waiter stays true until then.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[int, Waiter] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._all
+
+    def __getitem__(self, key: int) -> Waiter:
+        return self._all[key]
+
+    def meet(self, seen: Waiter) -> None:
+        """Count one more dependency of a waiter, which was read just now."""
+        self._all.setdefault(seen.key, seen).met += 1
+
+    def drop(self, keys: Iterable[int]) -> None:
+        """Forget steps of which nothing is left to be written."""
+        for key in keys:
+            self._all.pop(key, None)
+
+    def due(self) -> list[Waiter]:
+        """Return the steps that may be leased as they are made ready."""
+        return [waiter for waiter in self._all.values() if waiter.is_due]
+
+    def tell(self) -> list[int]:
+        """Return the keys of all steps that are made ready, each once."""
+        ready = [waiter for waiter in self._all.values() if waiter.is_ready and not waiter.told]
+        for waiter in ready:
+            waiter.told = True
+        return [waiter.key for waiter in ready]
+
+    def due_at(self, now: Micros) -> Micros | None:
+        """Return when the first of the steps is due that are made ready *now* and may not be leased yet."""
+        delays = (waiter.delay for waiter in self._all.values() if waiter.is_ready and waiter.delay)
+        return min((now + delay for delay in delays), default=None)
+
+    def take(self) -> list[tuple[int, int]]:
+        """Return the keys of all, each with by how much the step's count falls, and forget them."""
+        counts = [(waiter.key, waiter.met) for waiter in self._all.values()]
+        self._all.clear()
+        return counts

@@ -1,0 +1,61 @@
+"""How often a worker and the server speak to each other: what can be said together is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from flowkit.model.step import Settlement
+from flowkit.store.postgres_wire import Call, Wire
+from tests.store.flow import Flow, again, plan, step, success
+
+WORK = ["work"]
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collect of each round trip how many statements went with it."""
+    found: list[int] = []
+    send = Wire.send
+
+    def counted(wire: Wire, calls: Sequence[Call]) -> None:
+        found.append(len(calls))
+        send(wire, calls)
+
+    monkeypatch.setattr(Wire, "send", counted)
+    return found
+
+
+def test_a_link_of_a_chain_is_two_round_trips_its_beginning_and_its_commit(flow: Flow, trips: list[int]) -> None:
+    flow.start(plan(step("a"), step("b"), step("c"), after={"b": ["a"], "c": ["b"]}))
+    (leased,) = flow.turn().leased
+    for name in ("b", "c"):
+        del trips[:]
+        (leased,) = flow.turn([Settlement(leased, success(1), flow.clock.now())], kinds=WORK).leased
+        assert (leased.id, len(trips)) == (name, 2)
+
+
+def test_what_comes_next_is_asked_for_once_more_after_an_outcome_that_may_make_its_own_step_ready(
+    flow: Flow, trips: list[int]
+) -> None:
+    flow.start(step("a"))
+    (leased,) = flow.turn().leased
+    del trips[:]
+
+    (leased,) = flow.turn([Settlement(leased, again(), flow.clock.now())], kinds=WORK).leased
+
+    assert (leased.id, leased.attempt) == ("a", 2)
+    assert len(trips) > 2
+
+
+def test_a_pass_that_finds_nothing_is_two_round_trips_however_long_it_found_something(
+    flow: Flow, trips: list[int]
+) -> None:
+    flow.start(step("a"))
+    flow.turn()
+    del trips[:]
+
+    assert flow.turn(kinds=WORK).leased == []
+
+    assert len(trips) == 2
