@@ -94,7 +94,8 @@ class Cycle:
         """Settle what came back and lease what is next; should the batch be refused, settle it one by one.
 
         Raises:
-            StoreError: the store cannot be written now; nothing of it was, and the same may be tried again.
+            StoreError: the store cannot be written now, and nothing of it was; or somebody changed out of turn what was
+                leased, which is left to expire. The same may be tried again: what was settled already is told so.
         """
         try:
             return self._turn(inbox, demand)

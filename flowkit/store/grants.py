@@ -28,7 +28,7 @@ class Claim:
 
 
 class Held(NamedTuple):
-    """A step whose lease was just taken, as the update returned it."""
+    """A step whose lease was just taken, as its row is now."""
 
     key: int
     run: int
@@ -60,7 +60,10 @@ class Taking:
             StoreError: somebody changed a step without locking its run.
         """
         if self.changed is not None and self.changed() != self.promoted:
-            raise StoreError("steps were changed by somebody who had not locked their run; what was leased will expire")
+            raise StoreError(
+                "steps were changed by somebody who had not locked their run; what was leased will expire: "
+                "run flowkit check --store, which tells what does not fit"
+            )
 
 
 @attrs.frozen

@@ -41,7 +41,7 @@ class Waiter:
     @property
     def is_due(self) -> bool:
         """Whether it may be leased at once."""
-        return self.met == self.left and not self.delay
+        return self.is_ready and not self.delay
 
 
 class Waiters:

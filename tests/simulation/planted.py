@@ -147,7 +147,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a step is leased while it waits for more than what ended just now",
         "G3, T2: deps_left = 0",
-        ("store.waiters:Waiter.is_due", "self.met == self.left and ", ""),
+        ("store.waiters:Waiter.is_due", "self.is_ready and ", ""),
         (f"{_LEASES}._take_waiting", " & (s.deps_left == b.c.met)", ""),
         (f"{_LEASES}._take_waiting", "s.deps_left: s.deps_left - b.c.met", "s.deps_left: 0"),
     ),
