@@ -3,6 +3,7 @@
 Needs flowkit-durable[dask].
 """
 
+import logging
 import math
 import os
 
@@ -32,10 +33,12 @@ def pi(run: RunBuilder, slices: int) -> StepHandle[float]:
 
 
 def main() -> None:
+    # Dask tells at INFO of connections that its own closing has ended while they sent.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     # Left to itself Dask repeats three times what killed a worker; so the step's own Retry decides.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with (
-        LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+        LocalCluster(n_workers=2, processes=False, dashboard_address="127.0.0.1:0") as cluster,  # type: ignore[no-untyped-call]
         Client(cluster) as client,  # type: ignore[no-untyped-call]  # or Client("tcp://scheduler.example:8786")
         Runtime("sqlite:///var/dask.db", modules=[__name__], pools={"cluster": client.get_executor()}) as rt,
     ):
