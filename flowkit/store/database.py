@@ -1,4 +1,4 @@
-"""One store's connections and transactions: who may write now, on which connection, and what an error there means."""
+"""One store's sessions and transactions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from flowkit.clock import Clock
 from flowkit.errors import DataCorrupted, StoreError
+from flowkit.store.connections import Connections
 from flowkit.store.connector import Connector, Program
-from flowkit.store.lending import Lending, Lent
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Asked, Statement
 
@@ -28,20 +28,13 @@ class Database:
     def __init__(self, connector: Connector, clock: Clock, program: Program | None = None) -> None:
         self.dialect = connector.dialect
         self.clock = clock
+        self.connections = Connections(connector)
         self._connector = connector
         self._program = program
-        self._damage: str | None = None
         self.copy: str | None = None
         self._local = threading.local()
         self._version: tuple[Any, int] | None = None
-        self._renew(Lending(connector))
         _OPEN.add(self)
-
-    def _renew(self, lending: Lending) -> None:
-        self._pid = os.getpid()
-        self._lending = lending
-        # Threads of one process queue here, in order, rather than at SQLite's busy handler, which sleeps.
-        self._writer = threading.RLock()
 
     def compile(self, query: Any) -> Statement:
         """Return a peewee query as a statement of this database's dialect."""
@@ -49,7 +42,7 @@ class Database:
 
     def read(self) -> AbstractContextManager[Session]:
         """Open a session for reading; inside a transaction of this thread it is that transaction's."""
-        return self._session(writes=False)
+        return self._joined(writes=False) or _Reading(self)
 
     def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
         """Open a transaction that commits when the block ends and rolls back when it raises.
@@ -57,7 +50,7 @@ class Database:
         Args:
             first: asked for at once, where that spares a round trip; ``answer`` of the session gives its rows.
         """
-        return self._session(writes=True, first=first)
+        return self._joined(writes=True) or _Transaction(self, first)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* now, or when the transaction that the program has open in this thread commits."""
@@ -81,7 +74,7 @@ class Database:
     def outlast(self) -> None:
         """Wait until every transaction has ended that may not have seen what is committed now."""
         if not self.dialect.one_writer:
-            with self._translated(), self._connection(writes=False) as lent:
+            with self.connections.translated(), self.connections.lent(writes=False) as lent:
                 self._connector.outlast(lent.raw)
 
     def others_committed(self, version_of: Callable[[Any], int]) -> bool:
@@ -90,11 +83,11 @@ class Database:
         Args:
             version_of: gives a number that changes, for the connection that writes, with the commits of others alone.
         """
-        writer = self._writer
+        writer = self.connections.writer
         if not writer.acquire(timeout=LONGEST_TURN):
             return True
         try:
-            with self._translated(), self._connection(writes=True) as lent:
+            with self.connections.translated(), self.connections.lent(writes=True) as lent:
                 version = (lent.raw, version_of(lent.raw))
         except Exception:  # whatever it is: who works with the store meets it too
             return True
@@ -103,129 +96,161 @@ class Database:
         same, self._version = self._version == version, version
         return not same
 
-    @contextmanager
-    def outside(self) -> Iterator[Session]:
+    def outside(self) -> AbstractContextManager[Session]:
         """Open a session that sees what is committed, whatever transaction of the program this thread has open."""
-        with self._translated():
-            yield from self._reading()
+        return _Reading(self)
 
-    @contextmanager
-    def _session(self, *, writes: bool, first: Sequence[Asked] = ()) -> Iterator[Session]:
+    def _joined(self, *, writes: bool) -> AbstractContextManager[Session] | None:
+        """Return the session that this thread has open, its own or one with the program's transaction; or None.
+
+        Raises:
+            StoreError: it was opened by the process that this one was forked from.
+            DataCorrupted: something is to be written to a store that is damaged.
+        """
         current: Session | None = getattr(self._local, "session", None)
         if current is not None:
             if self._local.pid != os.getpid():
                 raise StoreError("this process was forked inside a transaction; open a Runtime of its own in the child")
-            yield current
-            return
-        if writes and self._damage is not None:
-            raise DataCorrupted(f"{self._damage}; nothing more is written to it by this process")
+            return nullcontext(current)
+        if writes and self.connections.damage is not None:
+            raise DataCorrupted(f"{self.connections.damage}; nothing more is written to it by this process")
         joined = self._program.open_transaction() if self._program else None
-        with self._translated():
-            if joined is not None:
-                yield from self._join(joined, writes=writes)
-            elif writes:
-                yield from self._transaction(first)
-            else:
-                yield from self._reading()
+        return self._join(joined, writes=writes) if joined is not None else None
 
+    @contextmanager
     def _join(self, raw: Any, *, writes: bool) -> Iterator[Session]:
         assert self._program is not None
-        raw = self._connector.join(raw)
-        session = self._connector.session(raw, self.clock, self.dialect, writes=True, joined=True)
-        if not writes:
-            yield session
-            return
-        # The program may catch an error and commit all the same: of a refused command nothing may be left then.
-        raw.execute("SAVEPOINT flowkit")
-        try:
-            yield session
-            self._connector.notify(raw, session.notices)
-        except BaseException:
-            raw.execute("ROLLBACK TO SAVEPOINT flowkit")
-            raise
-        finally:
-            raw.execute("RELEASE SAVEPOINT flowkit")
-        self._program.after_commit(session.committed)
-
-    def _transaction(self, first: Sequence[Asked]) -> Iterator[Session]:
-        with self._connection(writes=True) as lent:
-            session = self._connector.session(lent.raw, self.clock, self.dialect, writes=True)
-            try:
-                session.opened_with(first, self._connector.begin(lent.raw, first))
-                self._local.session, self._local.pid = session, self._pid
+        with self.connections.translated():
+            raw = self._connector.join(raw)
+            session = self._connector.session(raw, self.clock, self.dialect, writes=True, joined=True)
+            if not writes:
                 yield session
-                self._connector.commit(lent.raw, session.notices)
-            except BaseException:
-                self._roll_back(lent)
-                raise
-            finally:
-                self._local.session = None
-        session.committed()
-
-    def _reading(self) -> Iterator[Session]:
-        with self._connection(writes=False) as lent:
-            self._connector.read(lent.raw)
-            yield self._connector.session(lent.raw, self.clock, self.dialect, writes=False)
-
-    def _roll_back(self, lent: Lent) -> None:
-        try:
-            self._connector.rollback(lent.raw)
-        except Exception:
-            # The database has rolled back by itself (full disk), or is gone: a new connection settles both.
-            lent.broken = True
-
-    @contextmanager
-    def _connection(self, *, writes: bool) -> Iterator[Lent]:
-        if os.getpid() != self._pid:
-            self._renew(self._lending.after_fork())
-        lock = self._writer
-        locked = self._connector.single or (writes and self.dialect.one_writer)
-        if locked:
-            lock.acquire()
-        try:
-            lent = self._lending.take(writes=writes)
+                return
+            # The program may catch an error and commit all the same: of a refused command nothing may be left then.
+            raw.execute("SAVEPOINT flowkit")
             try:
-                yield lent
-            finally:
-                self._lending.give_back(lent)
-        finally:
-            if locked:
-                lock.release()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            told = self._connector.translate(error)
-            if told is None:
+                yield session
+                self._connector.notify(raw, session.notices)
+            except BaseException:
+                raw.execute("ROLLBACK TO SAVEPOINT flowkit")
                 raise
-            if isinstance(told, DataCorrupted):
-                # What is written to a damaged file may land on what is still whole.
-                self._damage = str(told)
-            raise told from error
+            finally:
+                raw.execute("RELEASE SAVEPOINT flowkit")
+            self._program.after_commit(session.committed)
+
+    def enter(self, session: Session) -> None:
+        """Let what this thread does from now on be done in this session."""
+        self._local.session, self._local.pid = session, self.connections.pid
+
+    def leave(self) -> None:
+        """Let it be done in sessions of its own."""
+        self._local.session = None
+
+    def session(self, raw: Any, *, writes: bool) -> Session:
+        """Return a session on a connection."""
+        return self._connector.session(raw, self.clock, self.dialect, writes=writes)
 
     def close(self) -> None:
         """Close every idle connection; those in use close when they are given back. Idempotent."""
-        if os.getpid() != self._pid:
-            return
-        self._lending.close()
+        self.connections.close()
 
     def before_fork(self) -> None:
         """Let what runs end, and close what is idle, so that the child inherits no connection and no lock."""
         if getattr(self._local, "session", None) is None:
-            self._writer.acquire()
-        self._lending.before_fork()
+            self.connections.writer.acquire()
+        self.connections.lending.before_fork()
 
     def after_fork(self, *, child: bool) -> None:
         """Go on: the parent as before, the child with connections of its own."""
         inside = getattr(self._local, "session", None) is not None
         if child:
-            self._renew(self._lending.after_fork())
+            self.connections.renew(self.connections.lending.after_fork())
             if inside:
-                self._pid = -1
+                self.connections.pid = -1
         elif not inside:
-            self._writer.release()
+            self.connections.writer.release()
+
+
+class _Reading:
+    """A session for reading.
+
+    As a class, like ``_Transaction``: a generator for each thing that a session needs costs a tenth of a small one.
+    """
+
+    __slots__ = ("_connections", "_database", "_lent")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connections = database.connections
+
+    def __enter__(self) -> Session:
+        connections = self._connections
+        try:
+            lent = self._lent = connections.borrow(writes=False)
+            try:
+                connections.connector.read(lent.raw)
+                return self._database.session(lent.raw, writes=False)
+            except BaseException:
+                connections.give_back(lent)
+                raise
+        except Exception as error:
+            connections.tell(error)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._connections.give_back(self._lent)
+        if isinstance(error, Exception):
+            self._connections.tell(error)
+
+
+class _Transaction:
+    """A transaction: it commits when its block ends, and rolls back when that raises."""
+
+    __slots__ = ("_connections", "_database", "_first", "_lent", "_session")
+
+    def __init__(self, database: Database, first: Sequence[Asked]) -> None:
+        self._database = database
+        self._connections = database.connections
+        self._first = first
+
+    def __enter__(self) -> Session:
+        connections, first = self._connections, self._first
+        try:
+            lent = self._lent = connections.borrow(writes=True)
+            try:
+                session = self._session = self._database.session(lent.raw, writes=True)
+                session.opened_with(first, connections.connector.begin(lent.raw, first))
+            except BaseException:
+                connections.roll_back(lent)
+                connections.give_back(lent)
+                raise
+        except Exception as error:
+            connections.tell(error)
+            raise
+        self._database.enter(session)
+        return session
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        connections, lent = self._connections, self._lent
+        try:
+            try:
+                if error is None:
+                    connections.connector.commit(lent.raw, self._session.notices)
+                else:
+                    connections.roll_back(lent)
+            except BaseException:
+                connections.roll_back(lent)
+                raise
+            finally:
+                self._database.leave()
+                connections.give_back(lent)
+        except Exception as failed:
+            connections.tell(failed)
+            raise
+        if error is None:
+            self._session.committed()
+        elif isinstance(error, Exception):
+            connections.tell(error)
 
 
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()

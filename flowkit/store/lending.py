@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -18,11 +19,13 @@ class Lent:
     Attributes:
         kept: where it lies when nobody does.
         broken: it is of no more use, and is closed instead of kept.
+        turn: held until it is given back, where there is one writer at a time.
     """
 
     raw: Any
     kept: list[Any]
     broken: bool = False
+    turn: threading.RLock | None = None
 
 
 class Lending:
@@ -33,7 +36,9 @@ class Lending:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._idle: list[Any] = []
         self._idle_writer: list[Any] = []
         self._in_use = 0
@@ -48,8 +53,9 @@ class Lending:
         """
         single = self._connector.single
         kept = self._idle_writer if writes and self._connector.dialect.one_writer and not single else self._idle
-        with self._changed:
-            self._wait_for_room()
+        with self._lock:
+            if self._connector.pool_size is not None:
+                self._wait_for_room(self._connector.pool_size)
             if self._closed:
                 raise RuntimeClosed("the runtime is closed; make a new one")
             self._in_use += 1
@@ -59,34 +65,45 @@ class Lending:
         try:
             return Lent(self._connector.connect(), kept)
         except BaseException:
-            with self._changed:
+            with self._lock:
                 self._in_use -= 1
                 self._local.lent -= 1
+                self._tell()
             raise
 
-    def _wait_for_room(self) -> None:
-        most, waits = self._connector.pool_size, not getattr(self._local, "lent", 0)
+    def _wait_for_room(self, most: int) -> None:
         # A thread that has a connection already must not wait for another one: all others may wait for its first.
-        while most is not None and waits and self._in_use >= most and not self._closed:
-            self._changed.wait()
+        if not getattr(self._local, "lent", 0):
+            self._wait(lambda: self._in_use < most or self._closed)
+
+    def _wait(self, until: Callable[[], bool], timeout: float | None = None) -> None:
+        self._waiting += 1
+        try:
+            self._changed.wait_for(until, timeout)
+        finally:
+            self._waiting -= 1
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
     def give_back(self, lent: Lent) -> None:
         """Take a connection back from this thread."""
-        with self._changed:
+        with self._lock:
             self._in_use -= 1
             self._local.lent -= 1
             if self._closed or (lent.broken and not self._connector.single):
                 lent.raw.close()
             elif not self._connector.single or not lent.kept:
                 lent.kept.append(lent.raw)
-            self._changed.notify_all()
+            self._tell()
 
     def close(self) -> None:
         """Close what nobody uses; what is in use is closed when it is given back. Idempotent."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._close_idle()
-            self._changed.notify_all()
+            self._tell()
 
     def _close_idle(self) -> None:
         for kept in (self._idle, self._idle_writer):
@@ -95,8 +112,8 @@ class Lending:
 
     def before_fork(self) -> None:
         """Let what is in use come back, and close all of it, so that the child inherits no connection."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._in_use == 0, timeout=1.0)
+        with self._lock:
+            self._wait(lambda: self._in_use == 0, timeout=1.0)
             if not self._connector.single:
                 self._close_idle()
 

@@ -158,7 +158,8 @@ class Host:
         self.asked, self.was_done, self.extending, self.kept = None, False, None, None
         self.offering = frozenset()
         _forget(self._pristine)
-        self.parts.engine.db._lending = self.parts.engine.db._lending.after_fork()
+        connections = self.parts.engine.db.connections
+        connections.lending = connections.lending.after_fork()
         self.parts.looping = None
 
     @property
