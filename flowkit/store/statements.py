@@ -8,12 +8,13 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from flowkit.store.lists import Marker, place, without_table
+from flowkit.model.struct import struct
+from flowkit.store.lists import Marker, Pick, picked, picked_of_one, place, without_table
 
 Owner = TypeVar("Owner", bound="HasDatabase")
 
 
-Said = tuple[str, "list[Any]"]
+Said = tuple[str, "tuple[Any, ...]"]
 """SQL, and its parameters in the order that it wants them."""
 
 
@@ -23,16 +24,17 @@ class Single:
 
     Attributes:
         listed: the name of the list.
+        pick: gives the parameters, in order.
     """
 
     sql: str
     markers: tuple[Marker, ...]
     listed: str
+    pick: Pick = attrs.field(init=False, eq=False, repr=False)
 
-    def say(self, values: dict[str, Any]) -> Said:
-        """Return the SQL, and the parameters in the order that it wants them."""
-        only = values[self.listed][0]
-        return self.sql, [marker.of_one(only, values) for marker in self.markers]
+    @pick.default
+    def _picked(self) -> Pick:
+        return picked_of_one(self.markers, self.listed)
 
 
 @attrs.frozen
@@ -42,22 +44,28 @@ class Statement:
     Attributes:
         bulk: the same for any number of rows at once, its parameters one list for each column, where there is such.
         single: the same for a list of one, where there is such.
+        pick: gives the parameters, in order.
     """
 
     sql: str
     markers: tuple[Marker, ...]
     bulk: str | None = None
     single: Single | None = None
+    pick: Pick = attrs.field(init=False, eq=False, repr=False)
+
+    @pick.default
+    def _picked(self) -> Pick:
+        return picked(self.markers)
 
     def say(self, values: dict[str, Any]) -> Said:
         """Return the SQL, and the parameters in the order that it wants them."""
         single = self.single
         if single is not None and len(values[single.listed]) == 1:
-            return single.say(values)
-        return self.sql, [marker.of(values) for marker in self.markers]
+            return single.sql, single.pick(values)
+        return self.sql, self.pick(values)
 
 
-@attrs.frozen(eq=False)
+@struct(eq=False)
 class Asked:
     """A statement with what it asks for."""
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from flowkit.store.engine import Engine
-from flowkit.store.lists import Marker
-from flowkit.store.statements import Statement, param
+from flowkit.store.statements import Statement, insert_into, param
 from tests.store.flow import Flow, plan, step
 
 ODD = ["plain", "it's", 'a "quoted" one', "50% of %s", "what? why?", "é\n✓", "[1, 2]", "null", "\\N"]
@@ -37,9 +36,7 @@ def counters(engine: Engine) -> None:
 
 
 def _insert(engine: Engine) -> Statement:
-    place = "?" if engine.db.dialect.one_writer else "%s"
-    sql = f"INSERT INTO {engine.db.dialect.schema}.meta (key, number) VALUES ({place}, {place})"
-    return Statement(sql, (Marker("key"), Marker("number")))
+    return engine.db.compile(insert_into(engine.tables.meta, ("key", "number")))
 
 
 def test_one_is_found_as_many_are(engine: Engine, named: Statement) -> None:
