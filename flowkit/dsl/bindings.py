@@ -12,12 +12,13 @@ from flowkit.dsl.kinds import Kind
 from flowkit.errors import GraphError, nearest
 from flowkit.model.plan import Node
 from flowkit.model.signature import STEP_OPTIONS
+from flowkit.model.struct import struct
 
 Nodes = Sequence[Node]
 """Steps by number or id, in order; a negative number is the place of a map that came out without steps."""
 
 
-@attrs.frozen
+@struct
 class Targets:
     """Steps that are waited for as one.
 
@@ -31,7 +32,7 @@ class Targets:
     name: str | None
 
 
-@attrs.frozen
+@struct
 class Bound:
     """A result parameter and the steps it was bound to."""
 

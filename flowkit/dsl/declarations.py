@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import attrs
-
 from flowkit.dsl.bindings import Bound
 from flowkit.dsl.handles import StepGroup, StepHandle
 from flowkit.dsl.kinds import MISSING, Kind
@@ -14,6 +12,7 @@ from flowkit.dsl.options import Options
 from flowkit.errors import GraphError
 from flowkit.model.names import name_problem, shortened
 from flowkit.model.plan import Binding, StepSpec
+from flowkit.model.struct import struct
 
 Encode = Callable[[Any, Any, str], bytes]
 """``encode(value, annotation, where)`` gives JSON, or raises ``InvalidInput`` saying where it does not fit."""
@@ -21,7 +20,7 @@ Encode = Callable[[Any, Any, str], bytes]
 NO_INPUT = b"null"
 
 
-@attrs.frozen(eq=False)
+@struct(eq=False)
 class Member:
     """One step of a declaration: its id, its input as JSON, and its own dedup key."""
 
@@ -30,7 +29,7 @@ class Member:
     dedup_key: str | None
 
 
-@attrs.frozen(eq=False)
+@struct(eq=False)
 class Declaration:
     """Steps declared by one call: they differ in nothing but id, input and dedup key."""
 

@@ -11,6 +11,7 @@ from flowkit.dsl.bindings import Nodes, Targets
 from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.names import shortened
 from flowkit.model.plan import Edge, Node, Span, spans_of
+from flowkit.model.struct import struct
 
 MAX_EDGES = 5_000_000
 _SHOWN = 12
@@ -20,7 +21,7 @@ class DuplicateStep(GraphError):
     """Two steps of one run have the same id."""
 
 
-@attrs.frozen
+@struct
 class Wait:
     """Each of *waiters* waits for all *targets*; both by number, id or place."""
 
@@ -37,7 +38,7 @@ class _Group:
     waiters: dict[int, bool] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@struct
 class Wiring:
     """The gates and edges of one plan."""
 
@@ -65,7 +66,8 @@ def wire(waits: Iterable[Wait], ids: Sequence[str], resolve: Callable[[str], Nod
     for wait in waits:
         waiters = _steps(wait.waiters, resolve)
         for targets in _without_places(wait.targets, places) if waiters else ():
-            _collect(direct, groups, waiters, attrs.evolve(targets, nodes=_distinct(targets.nodes, resolve)))
+            distinct = Targets(_distinct(targets.nodes, resolve), targets.required, targets.name)
+            _collect(direct, groups, waiters, distinct)
     wiring = _edges(direct, groups, ids)
     _refuse_cycles(wiring.edges, ids, len(wiring.gates))
     return wiring

@@ -12,6 +12,7 @@ from flowkit.dsl.decorators import definitions_of
 from flowkit.errors import GraphError, nearest
 from flowkit.model.definitions import ANY, ExecutorDef, ResultParameter, Signature
 from flowkit.model.names import name_problem
+from flowkit.model.struct import struct
 
 
 class _Missing:
@@ -55,7 +56,7 @@ class Registry(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@struct(eq=False)
 class Kind:
     """A kind as a declaration sees it.
 

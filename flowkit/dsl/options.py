@@ -15,6 +15,7 @@ from flowkit.model.gate import METADATA_LIMIT
 from flowkit.model.names import name_problem
 from flowkit.model.plan import DEFAULT_QUEUE, DEFAULT_RETRY
 from flowkit.model.retry import Retry, seconds_in_range
+from flowkit.model.struct import struct
 
 PRIORITIES = range(-1000, 1001)
 """Smaller first."""
@@ -62,7 +63,7 @@ def _duration(owner: str, field: str, value: Any, *, exclusive: bool = False) ->
     return micros(seconds_in_range(owner, field, seconds, exclusive=exclusive))
 
 
-@attrs.frozen
+@struct
 class Options:
     """The options of one declaration, resolved; what a ``StepSpec`` holds besides id, kind, input and bindings."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-
 from flowkit.clock import Micros
+from flowkit.model.struct import struct
 
 
-@attrs.frozen
+@struct
 class Lease:
     """The right to settle one attempt; ``epoch`` and ``token`` prove it in every write.
 

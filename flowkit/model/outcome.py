@@ -14,6 +14,7 @@ from flowkit.model.gate import check, dumps
 from flowkit.model.outputs import NewArtifact, NewRecord
 from flowkit.model.plan import Plan
 from flowkit.model.retry import Retry
+from flowkit.model.struct import struct
 
 TEXT_LIMIT = 16 * 1024
 TRACEBACK_LIMIT = 32 * 1024
@@ -44,7 +45,7 @@ class StepError:
     occurred_at: Micros = 0
 
 
-@attrs.frozen
+@struct
 class Succeeded:
     """The executor returned; everything it hands over lands in one commit, or nothing does."""
 
@@ -55,7 +56,7 @@ class Succeeded:
     emission: Plan | None = None
 
 
-@attrs.frozen
+@struct
 class Retried:
     """The attempt failed; another starts no sooner than *delay* after the settlement."""
 
@@ -63,14 +64,14 @@ class Retried:
     delay: Micros = 0
 
 
-@attrs.frozen
+@struct
 class Failed:
     """The attempt failed and there will be no other."""
 
     error: StepError
 
 
-@attrs.frozen
+@struct
 class Released:
     """The worker stopped before the attempt ended; it is not counted."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Union
 
-import attrs
-
 from flowkit.clock import Micros
 from flowkit.model.retry import Retry
+from flowkit.model.struct import struct
 
 Node = Union[int, str]
 """A place in a plan (its steps first, then its gates), or the id of a step that is stored already."""
@@ -20,7 +19,7 @@ DEFAULT_QUEUE = "default"
 DEFAULT_RETRY = Retry()
 
 
-@attrs.frozen
+@struct
 class Binding:
     """One keyword-only parameter of an executor and the steps whose results it receives.
 
@@ -37,7 +36,7 @@ class Binding:
     optional: bool = False
 
 
-@attrs.frozen
+@struct
 class StepSpec:
     """A step as it was asked for."""
 
@@ -55,7 +54,7 @@ class StepSpec:
     bindings: tuple[Binding, ...] = ()
 
 
-@attrs.frozen
+@struct
 class Edge:
     """*waiter* (a place in the plan) waits for *target*: until it succeeds if required, until it has ended if not."""
 
@@ -64,7 +63,7 @@ class Edge:
     required: bool = True
 
 
-@attrs.frozen
+@struct
 class Output:
     """Which steps' results are the run's output: one by id, or a list of them."""
 
@@ -72,7 +71,7 @@ class Output:
     spans: tuple[Span, ...] = ()
 
 
-@attrs.frozen
+@struct
 class Plan:
     """New steps in declaration order, the gates after them, and every edge among them and to stored steps.
 

@@ -14,6 +14,7 @@ from flowkit.model.outputs import ArtifactRef, Progress, Record
 from flowkit.model.plan import Binding
 from flowkit.model.retry import Retry
 from flowkit.model.states import StepStatus
+from flowkit.model.struct import struct
 
 
 @attrs.frozen
@@ -128,7 +129,7 @@ class StepResult:
     completed_at: Micros | None = None
 
 
-@attrs.frozen
+@struct
 class LeasedStep:
     """All that one attempt needs to know, read in the cycle that leased the step."""
 
@@ -153,7 +154,7 @@ class LeasedStep:
     damage: str | None = None
 
 
-@attrs.frozen
+@struct
 class Settlement:
     """One attempt's outcome, with the leased step that proves the right to write it."""
 

@@ -24,6 +24,7 @@ from flowkit.model.events import Event
 from flowkit.model.gate import INPUT_LIMIT, METADATA_LIMIT, canonical, dumps
 from flowkit.model.names import name_problem
 from flowkit.model.plan import Output, Plan
+from flowkit.model.struct import struct
 from flowkit.runtime.registry import Registry
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
@@ -34,7 +35,7 @@ DEFAULT: Any = object()
 """Stands for an input that the entrypoint does not take, or has a default for."""
 
 
-@attrs.frozen
+@struct
 class Wish:
     """What a caller asks to start."""
 
@@ -52,7 +53,7 @@ Described = tuple[NewRun, Plan]
 """A run as its entrypoint described it, not stored yet."""
 
 
-@attrs.frozen
+@struct
 class Started:
     """A run that was started, or was there already."""
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from flowkit.clock import Micros
+from flowkit.model.struct import struct
 from flowkit.store.glances import Candidate
 from flowkit.store.queues import StoredQueue
 
 
-@attrs.frozen
+@struct
 class Line:
     """A queue as choosing sees it: its limits, how much of it is running, its best candidates in order."""
 

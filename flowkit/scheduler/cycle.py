@@ -13,6 +13,7 @@ from flowkit.model.events import Event
 from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
+from flowkit.model.struct import struct
 from flowkit.scheduler.choose import Line, Turns, choose, limited
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
@@ -26,7 +27,7 @@ from flowkit.store.keys import run_of
 from flowkit.store.tally import Tally
 
 
-@attrs.frozen
+@struct
 class Taken:
     """What a transaction leased; once that is committed, what the steps are is read with ``Cycle.load``.
 

@@ -8,6 +8,7 @@ from itertools import islice
 import attrs
 
 from flowkit.model.limits import BACKWARD_TOLERANCE
+from flowkit.model.struct import struct
 from flowkit.scheduler.choose import Line, in_order, merged
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
@@ -20,7 +21,7 @@ ASKED = 8
 """In how many lanes a cycle looks at most before it knows that something is ready there."""
 
 
-@attrs.frozen
+@struct
 class Demand:
     """What a worker asks of a cycle.
 
@@ -39,7 +40,7 @@ class Demand:
     queues: Collection[str] | None = None
 
 
-@attrs.frozen
+@struct
 class Looking:
     """What a cycle asks before it leases.
 
@@ -107,11 +108,12 @@ class Search:
         if seen.due_at is not None and seen.due_at <= tally.now:
             self._engine.reclaim.come_due(tx, tally.now)
             seen, found = lanes.glance(tx, demand.kinds, demand.queues, coming), {}
-        if tally.waiters:
+        if found:
+            seen.found.update({lane: best for lane, best in found.items() if lane not in seen.found})
+        if tally.waiters and (at := tally.waiters.due_at(tally.now)) is not None:
             # What the transaction makes ready with a delay is not stored yet.
-            times = [at for at in (seen.due_at, tally.waiters.due_at(tally.now)) if at is not None]
-            seen = attrs.evolve(seen, due_at=min(times, default=None))
-        return attrs.evolve(seen, found={**found, **seen.found}) if found else seen
+            seen = attrs.evolve(seen, due_at=at if seen.due_at is None else min(at, seen.due_at))
+        return seen
 
     def lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
         """Return each queue with the best of its ready steps.

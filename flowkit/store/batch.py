@@ -12,6 +12,7 @@ from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
 from flowkit.model.outcome import Failed, Outcome, Released, Retried, Succeeded
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
+from flowkit.model.struct import struct
 from flowkit.store.closing import Verdict
 from flowkit.store.graph_rows import GraphRows
 from flowkit.store.standing import StoredRun
@@ -61,7 +62,7 @@ class Gathered:
     artifacts: set[tuple[int, str]] = attrs.field(factory=set)
 
 
-@attrs.frozen
+@struct
 class Batch:
     """Outcomes, and the statements that the transaction which settles them may begin with, in one round trip.
 

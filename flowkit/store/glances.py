@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from flowkit.clock import Micros
+from flowkit.model.struct import struct
 from flowkit.store.database import Session
 from flowkit.store.queues import StoredQueue
 from flowkit.store.statements import Asked
@@ -29,7 +30,7 @@ class Lane:
     kind: str
 
 
-@attrs.frozen
+@struct
 class Glance:
     """What a worker wants to know before it leases, or rests, read with one statement.
 
@@ -46,7 +47,7 @@ class Glance:
     expires_at: Micros | None
     ready: list[Lane]
     queues: dict[str, StoredQueue]
-    found: Mapping[int, Found] = attrs.field(factory=dict)
+    found: dict[int, Found] = attrs.field(factory=dict)
     coming: Mapping[int, list[Candidate]] = attrs.field(factory=dict)
 
     @property
@@ -68,7 +69,7 @@ class Candidate(NamedTuple):
         return (self.priority, self.ready_at)
 
 
-@attrs.frozen
+@struct
 class AskedGlance:
     """The question for a glance.
 
@@ -80,7 +81,7 @@ class AskedGlance:
     highest: int
 
 
-@attrs.frozen
+@struct
 class AskedBest:
     """The question for the best steps of a lane.
 

@@ -9,6 +9,7 @@ import attrs
 
 from flowkit.clock import Micros
 from flowkit.errors import StoreError
+from flowkit.model.struct import struct
 from flowkit.store.database import Row
 from flowkit.store.glances import Lane
 from flowkit.store.keys import run_of
@@ -18,7 +19,7 @@ Specs = Callable[[], list[Row]]
 """Gives what is stored of the steps that were asked for, each a row that begins with the step's key."""
 
 
-@attrs.frozen
+@struct
 class Claim:
     """A worker's wish to lease steps: who it is and for how long."""
 
@@ -40,7 +41,7 @@ class Held(NamedTuple):
     ready_at: Micros
 
 
-@attrs.frozen
+@struct
 class Taking:
     """Steps that a transaction leased.
 
@@ -66,7 +67,7 @@ class Taking:
             )
 
 
-@attrs.frozen
+@struct
 class Grant:
     """Leases that a transaction took.
 

@@ -12,6 +12,7 @@ from flowkit.clock import Micros
 from flowkit.model.names import joined
 from flowkit.model.plan import Node, Plan, Span, nodes_of, spans_of
 from flowkit.model.states import DEAD_STEP, StepStatus
+from flowkit.model.struct import struct
 from flowkit.store.births import Born
 from flowkit.store.keys import place_of
 from flowkit.store.propagate import MEMBER, OPTIONAL, REQUIRED
@@ -20,7 +21,7 @@ from flowkit.store.specs import bindings_to_text, retry_to_text
 Row = tuple[Any, ...]
 
 
-@attrs.frozen
+@struct
 class Parent:
     """The step that emits a plan; the steps of a run's start have none."""
 
@@ -28,7 +29,7 @@ class Parent:
     depth: int
 
 
-@attrs.frozen
+@struct
 class StoredStep:
     """A step that is there already, as far as a plan that points at it needs to know."""
 
@@ -77,9 +78,13 @@ class GraphRows:
             self.by_dedup[run, dedup] = step
 
 
-@attrs.frozen
+@struct
 class NewGraph:
-    """A plan in its run: where its nodes lie and in which status each is born."""
+    """A plan in its run: where its nodes lie and in which status each is born.
+
+    Attributes:
+        new: the steps that are really new, by their place in the plan.
+    """
 
     run: int
     plan: Plan
@@ -87,10 +92,10 @@ class NewGraph:
     born: Born
     parent: Parent | None
     now: Micros
+    new: Sequence[int] = attrs.field(init=False)
 
-    @property
-    def new(self) -> Sequence[int]:
-        """The steps that are really new, by their place in the plan."""
+    @new.default
+    def _not_aliases(self) -> Sequence[int]:
         count = range(len(self.plan.steps))
         return [index for index in count if index not in self.placed.aliases] if self.placed.aliases else count
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import attrs
 from peewee import SQL, Case
 
 from flowkit.clock import Micros
@@ -16,6 +15,7 @@ from flowkit.model.lease import Lease
 from flowkit.model.moves import LEASE
 from flowkit.model.plan import Binding
 from flowkit.model.step import LeasedStep
+from flowkit.model.struct import struct
 from flowkit.store.database import Database, Row, Session
 from flowkit.store.glances import Lane
 from flowkit.store.grants import Claim, Grant, Held, Specs, Taking, held_from
@@ -29,7 +29,7 @@ from flowkit.store.tally import Tally
 FEW = 4
 """What so many attempts need is read with their leases, also where that holds up other writers."""
 
-@attrs.frozen
+@struct
 class _Bound:
     """What is bound to a step: the results by their places, and what is wrong with one of them."""
 

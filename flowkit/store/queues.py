@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import attrs
 from peewee import fn
 
 from flowkit.clock import Micros
 from flowkit.model.limits import MILLI, NANO, QueueConfig, RateLimit, TokenBucket
+from flowkit.model.struct import struct
 from flowkit.store.database import Database, Session
 from flowkit.store.notices import WORK
 from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
 
 
-@attrs.frozen
+@struct
 class StoredQueue:
     """A queue as every worker of the store obeys it."""
 

@@ -12,6 +12,7 @@ from peewee import fn
 
 from flowkit.clock import Micros
 from flowkit.model.states import ENDED_RUN, RunStatus
+from flowkit.model.struct import struct
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.standing import StoredRun, stored
@@ -22,7 +23,7 @@ from flowkit.store.tally import RunChange, Tally
 _ENDED = sorted(status.value for status in ENDED_RUN)
 
 
-@attrs.frozen
+@struct
 class NewRun:
     """A run about to be stored.
 
@@ -40,7 +41,7 @@ class NewRun:
     origin: Mapping[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@struct
 class Applied:
     """A run that a transaction changed: how it stood before, the change, and how it ended by it, if it did."""
 
@@ -261,11 +262,6 @@ def _end_of(run: StoredRun, change: RunChange) -> RunStatus | None:
 
 def _as_stored(run: StoredRun, change: RunChange) -> StoredRun:
     """Return a new run as it stands once it is stored with what it begins with."""
-    return attrs.evolve(
-        run,
-        nodes=change.nodes,
-        steps=change.added,
-        edges=change.edges,
-        open_steps=change.opened,
-        events=len(change.entries),
-    )
+    what = (run.key, run.id, run.package, run.status, change.nodes, change.added, change.edges, run.generation)
+    counts = (change.opened, run.failed_steps, run.canceled_by_run, len(change.entries))
+    return StoredRun(*what, run.input_sha256, run.name, *counts, run.created_at)

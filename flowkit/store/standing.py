@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from flowkit.clock import Micros
 from flowkit.model.states import RunStatus
+from flowkit.model.struct import struct
 
 
-@attrs.frozen
+@struct
 class StoredRun:
     """A run as its row is, before the transaction at hand changes it."""
 
