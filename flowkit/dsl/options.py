@@ -15,6 +15,7 @@ from flowkit.model.gate import METADATA_LIMIT
 from flowkit.model.names import name_problem
 from flowkit.model.plan import DEFAULT_QUEUE, DEFAULT_RETRY
 from flowkit.model.retry import Retry, seconds_in_range
+from flowkit.model.signature import STEP_OPTIONS
 from flowkit.model.struct import struct
 
 PRIORITIES = range(-1000, 1001)
@@ -77,6 +78,9 @@ class Options:
     metadata: str | None
 
 
+_GIVEN = frozenset(STEP_OPTIONS) - {"after"}
+
+
 @attrs.frozen
 class OptionReader:
     """Reads the options given to ``run.step``, ``run.map`` and ``step.emit``."""
@@ -92,6 +96,10 @@ class OptionReader:
         """
         take = given.pop
         defaults = definition or _NO_DEFAULTS
+        if _GIVEN.isdisjoint(given):
+            policy = (defaults.retry or DEFAULT_RETRY, defaults.timeout)
+            place = defaults.queue or self.default_queue or DEFAULT_QUEUE
+            return Options(place, defaults.priority or 0, *policy, 0, False, None, None)
         try:
             queue = checked_queue(owner, take("queue", None)) or defaults.queue or self.default_queue
             timeout = checked_timeout(owner, take("timeout", None))

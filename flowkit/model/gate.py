@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import attrs
@@ -38,6 +38,7 @@ class Engine:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, sort_keys=True).encode
 _decode = json.JSONDecoder().decode
 
 STDLIB = Engine("json", lambda value: _encode(value).encode(), lambda body: _decode(body.decode()))
@@ -87,7 +88,7 @@ def dumps(value: Any, where: str, limit: int) -> bytes:
         InvalidInput: it is not exactly JSON, or too large.
     """
     try:
-        _walk((value,), limit, MAX_DEPTH)
+        _walk(value, limit, MAX_DEPTH)
         body = ENGINE.dumps(value)
     except _TooLarge:
         raise _too_large(where, f"more than {limit:,}", limit) from None
@@ -121,8 +122,7 @@ def parse(text: str | bytes, where: str, limit: int) -> Any:
 
 def canonical(body: bytes) -> bytes:
     """Return JSON text in the one form that equal values share: sorted keys, no spaces."""
-    value = STDLIB.loads(body)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return _sorted(STDLIB.loads(body)).encode()
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,11 +141,20 @@ def _too_large(where: str, size: str, limit: int) -> InvalidInput:
     )
 
 
-def _walk(items: Iterable[Any], room: int, depth: int) -> int:
+def _walk(value: Any, room: int, depth: int) -> int:
     """Pass over exact JSON as fast as may be and return the *room* that is left; strings are checked later.
 
     Every value takes a byte at least, so counting them bounds the work also where one list stands in many places.
     """
+    if not depth:
+        raise _Refused
+    items: Collection[Any] = value if type(value) is list else (value,)
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                raise _Refused
+        items = value.values()
+    room -= len(items)
     if room < 0:
         raise _TooLarge
     for item in items:
@@ -158,13 +167,8 @@ def _walk(items: Iterable[Any], room: int, depth: int) -> int:
         elif kind is float:
             if item - item != 0:
                 raise _Refused
-        elif depth and kind is dict:
-            for key in item:
-                if type(key) is not str:
-                    raise _Refused
-            room = _walk(item.values(), room - len(item), depth - 1)
-        elif depth and kind is list:
-            room = _walk(item, room - len(item), depth - 1)
+        elif kind is dict or kind is list:
+            room = _walk(item, room, depth - 1)
         else:
             raise _Refused
     return room

@@ -221,7 +221,8 @@ def output_text(output: Output | None) -> str | None:
     if output is None:
         return None
     if output.step_id is not None:
-        return json.dumps({"id": output.step_id})
+        # Of a text alone ``json`` makes no encoder.
+        return f'{{"id": {json.dumps(output.step_id)}}}'
     return json.dumps({"spans": output.spans})
 
 

@@ -17,6 +17,8 @@ from flowkit.store.statements import insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
 
+_written = json.JSONEncoder(check_circular=False).encode
+
 
 class History:
     """Writes what a tally gathered, and reads it back."""
@@ -82,7 +84,7 @@ class History:
 
     def _write(self, tx: Session, tally: Tally, first: Mapping[int, int]) -> None:
         rows = [
-            (key, number, len(change.entries), tally.now, tally.worker_id, json.dumps(change.entries))
+            (key, number, len(change.entries), tally.now, tally.worker_id, _written(change.entries))
             for key, number in first.items()
             if (change := tally.runs[key]).entries
         ]

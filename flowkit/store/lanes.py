@@ -15,13 +15,22 @@ from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
 
 
+class Known:
+    """The lanes that are known, by queue and kind and by their numbers; it is replaced as more become known."""
+
+    def __init__(self, lanes: dict[tuple[str, str], Lane]) -> None:
+        self.lanes = lanes
+        self.by_id = {lane.id: lane for lane in lanes.values()}
+        self.highest = max(self.by_id, default=0)
+
+
 class Lanes:
     """Reads and makes lanes; those of a store are remembered, for they never change."""
 
     def __init__(self, db: Database, tables: Tables) -> None:
         self.db = db
         self._t = tables
-        self._known: dict[tuple[str, str], Lane] = {}
+        self._known = Known({})
 
     @statement
     def _insert(self) -> Any:
@@ -94,13 +103,13 @@ class Lanes:
 
     def ids(self, tx: Session, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the lane of each (queue, kind), making those that are missing."""
-        missing = [pair for pair in pairs if pair not in self._known]
+        lanes = self._known.lanes
+        missing = [pair for pair in pairs if pair not in lanes]
         if missing:
-            found = self._make(tx, sorted(missing))
-            return {pair: found[pair].id for pair in pairs}
-        return {pair: self._known[pair].id for pair in pairs}
+            lanes = self._make(tx, sorted(missing)).lanes
+        return {pair: lanes[pair].id for pair in pairs}
 
-    def _make(self, tx: Session, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Lane]:
+    def _make(self, tx: Session, missing: Sequence[tuple[str, str]]) -> Known:
         if self.db.dialect.one_writer:
             tx.many(self._insert, missing)
             return self._read(tx)
@@ -110,11 +119,12 @@ class Lanes:
             apart.many(self._insert, missing)
             return self._read(apart)
 
-    def _read(self, tx: Session) -> dict[tuple[str, str], Lane]:
-        rows = tx.rows(self._all, after=self._highest())
+    def _read(self, tx: Session) -> Known:
+        known = self._known
+        rows = tx.rows(self._all, after=known.highest)
         if not rows:
-            return self._known
-        found = {**self._known, **{(queue, kind): Lane(lane, queue, kind) for lane, queue, kind in rows}}
+            return known
+        found = Known({**known.lanes, **{(queue, kind): Lane(lane, queue, kind) for lane, queue, kind in rows}})
 
         def remember() -> None:
             self._known = found
@@ -125,7 +135,7 @@ class Lanes:
 
     def serving(self, tx: Session, kinds: Collection[str]) -> list[Lane]:
         """Return every lane of these kinds, in whatever queue."""
-        return [lane for lane in self._read(tx).values() if lane.kind in kinds]
+        return [lane for lane in self._read(tx).lanes.values() if lane.kind in kinds]
 
     def glance(
         self,
@@ -147,10 +157,9 @@ class Lanes:
         if rows[0][2] > question.highest:
             known = self._read(tx)
             rows = tx.answer(self._asking(known, kinds, only).asked)
-        by_id = {lane.id: lane for lane in known.values()}
         # Where no lane is served, a row says what is true of all, and nothing of a lane.
         shown = [row for row in rows if len(row) > 3 and (row[4] is not None or row[3] in coming)]
-        ready = [by_id[row[3]] for row in shown]
+        ready = [known.by_id[row[3]] for row in shown]
         queues = {lane.queue: StoredQueue(lane.queue) for lane in ready}
         queues |= {row[5]: queue_from(row[5:]) for row in shown if row[5] is not None}
         empty = {row[3]: nothing for row in shown if row[4] is None}
@@ -160,15 +169,12 @@ class Lanes:
         """Return the question for a glance."""
         return self._asking(self._known, kinds, only)
 
-    def _asking(
-        self, known: Mapping[tuple[str, str], Lane], kinds: Collection[str], only: Collection[str] | None
-    ) -> AskedGlance:
-        lanes = [lane.id for lane in known.values() if lane.kind in kinds and (only is None or lane.queue in only)]
+    def _asking(self, known: Known, kinds: Collection[str], only: Collection[str] | None) -> AskedGlance:
+        lanes = [
+            lane.id for lane in known.lanes.values() if lane.kind in kinds and (only is None or lane.queue in only)
+        ]
         asked = Asked(self._glance, {"lanes": lanes}) if lanes else Asked(self._times, {})
-        return AskedGlance(asked, max((lane.id for lane in known.values()), default=0))
-
-    def _highest(self) -> int:
-        return max((lane.id for lane in self._known.values()), default=0)
+        return AskedGlance(asked, known.highest)
 
     def waiting(self, tx: Session, run: int) -> set[tuple[str, str]]:
         """Return the kind and queue of each of a run's ready steps."""

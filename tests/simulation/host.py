@@ -22,6 +22,7 @@ from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.worker import Worker
 from flowkit.scheduler.cycle import Cycle, Turned
 from flowkit.scheduler.search import Demand
+from flowkit.store.lanes import Known
 from tests.simulation import app
 from tests.simulation.clocks import HostClock
 from tests.simulation.files import FrailFiles
@@ -349,9 +350,13 @@ def _remember(engine: Any) -> Memory:
     inner = [one for part in parts for one in vars(part).values() if _keeps(one)]
     found: Memory = []
     for part in {id(one): one for one in (*parts, *inner)}.values():
-        known = {name: copy.copy(value) for name, value in vars(part).items() if isinstance(value, (dict, list, set))}
-        found.append((part, known))
+        found.append((part, {name: copy.copy(value) for name, value in vars(part).items() if _is_memory(value)}))
     return found
+
+
+def _is_memory(value: Any) -> bool:
+    """Whether a part keeps what it learns in this: a container, or what stands for several, and is replaced."""
+    return isinstance(value, (dict, list, set, Known))
 
 
 def _keeps(part: Any) -> bool:
@@ -363,5 +368,5 @@ def _forget(memory: Memory) -> None:
     for part, known in memory:
         for name, value in known.items():
             setattr(part, name, copy.copy(value))
-        for name in [n for n, v in vars(part).items() if isinstance(v, (dict, list, set)) and n not in known]:
+        for name in [n for n, v in vars(part).items() if _is_memory(v) and n not in known]:
             delattr(part, name)
