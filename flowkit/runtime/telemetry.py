@@ -90,6 +90,9 @@ class Telemetry:
                     self.log.exception("observer_failed", event_name=event.name)
 
     def _log_one(self, event: Event) -> None:
+        level = _LEVELS.get(event.name, logging.DEBUG)
+        if not structlog.is_configured() and not _LOGGER.isEnabledFor(level):
+            return  # the standard logger would drop it too, but only once it is written out
         known = {
             "run_id": event.run_id,
             "step_id": event.step_id,
@@ -101,7 +104,7 @@ class Telemetry:
         fields = {name: value for name, value in known.items() if value is not None}
         fields |= self.instruments.log_fields(event)
         try:
-            self.log.log(_LEVELS.get(event.name, logging.DEBUG), event.name, **fields, **_plain(event.fields))
+            self.log.log(level, event.name, **fields, **_plain(event.fields))
         except Exception:  # a program's broken log processor must not stop the worker
             logging.getLogger("flowkit").debug("a log processor failed", exc_info=True)
 
