@@ -16,10 +16,11 @@ from flowkit.model.struct import struct
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
 from flowkit.store.standing import StoredRun, stored
-from flowkit.store.statements import Asked, insert_into, param, statement
+from flowkit.store.statements import Asked, Statement, insert_into, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import RunChange, Tally
 
+_COUNTS = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "events")
 _ENDED = sorted(status.value for status in ENDED_RUN)
 
 
@@ -105,38 +106,33 @@ class Runs:
     @statement
     def _count(self) -> Any:
         # The status is not among what is set: it would rewrite the index of open runs with every count.
-        columns = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "events")
-        r, b = self._t.runs, self.db.dialect.batch("changes", *columns)
-        return (
-            r.update(
-                {
-                    r.steps: r.steps + b.c.added,
-                    r.nodes: r.nodes + b.c.nodes,
-                    r.edges: r.edges + b.c.edges,
-                    r.open_steps: r.open_steps + b.c.opened - b.c.closed,
-                    r.failed_steps: r.failed_steps + b.c.failed,
-                    r.canceled_by_run: r.canceled_by_run + b.c.by_run,
-                    r.events: r.events + b.c.events,
-                    r.updated_at: param("now"),
-                }
-            )
-            .from_(b)
-            .where((r.key == b.c.run) & self.db.dialect.checked(self._is_open))
-        )
+        return self._change(self.db.dialect.batch("changes", *_COUNTS), {}, self._is_open)
 
     @statement
     def _begin(self) -> Any:
         r = self._t.runs
         change = {r.status: "running", r.started_at: fn.COALESCE(r.started_at, param("now"))}
-        pending = self.db.dialect.checked(r.status == "pending")
-        return r.update(change).where(r.key.in_(self.db.dialect.keys("keys")) & pending)
+        return self._change(self.db.dialect.batch("changes", *_COUNTS), change, r.status == "pending")
 
     @statement
     def _end(self) -> Any:
-        r, b = self._t.runs, self.db.dialect.batch("ends", "run", "status", texts={"status"})
-        change = {r.status: b.c.status, r.ended_at: param("now"), r.events: r.events + 1}
-        over = self.db.dialect.checked((r.open_steps == 0) & self._is_open)
-        return r.update(change).from_(b).where((r.key == b.c.run) & over)
+        r, b = self._t.runs, self.db.dialect.batch("changes", *_COUNTS, "status", texts={"status"})
+        over = (r.open_steps + b.c.opened - b.c.closed == 0) & self._is_open
+        return self._change(b, {r.status: b.c.status, r.ended_at: param("now")}, over)
+
+    def _change(self, b: Any, change: dict[Any, Any], guard: Any) -> Any:
+        r = self._t.runs
+        counted = {
+            r.steps: r.steps + b.c.added,
+            r.nodes: r.nodes + b.c.nodes,
+            r.edges: r.edges + b.c.edges,
+            r.open_steps: r.open_steps + b.c.opened - b.c.closed,
+            r.failed_steps: r.failed_steps + b.c.failed,
+            r.canceled_by_run: r.canceled_by_run + b.c.by_run,
+            r.events: r.events + b.c.events,
+            r.updated_at: param("now"),
+        }
+        return r.update({**counted, **change}).from_(b).where((r.key == b.c.run) & self.db.dialect.checked(guard))
 
     @statement
     def _cancel(self) -> Any:
@@ -235,17 +231,18 @@ class Runs:
             for key, change in tally.runs.items()
             if (run := standing.get(key)) is not None and not run.status.is_ended
         }
-        rows = [
-            (key, c.added, c.nodes, c.edges, c.opened, c.closed, c.failed, c.canceled_by_run, len(c.entries))
-            for key, c in ((key, one.change) for key, one in applied.items())
-        ]
-        tx.later(self._count, changes=rows, now=tally.now)
-        begun = [key for key, one in applied.items() if one.change.started and one.run.status is RunStatus.PENDING]
-        if begun:
-            tx.later(self._begin, keys=begun, now=tally.now)
-        ends = [(key, one.end.value) for key, one in applied.items() if one.end is not None]
-        if ends:
-            tx.later(self._end, ends=ends, now=tally.now)
+        groups: dict[Statement, list[tuple[Any, ...]]] = {}
+        for key, one in applied.items():
+            c = one.change
+            row = (key, c.added, c.nodes, c.edges, c.opened, c.closed, c.failed, c.canceled_by_run, len(c.entries))
+            if one.end is not None:
+                # The entry that says so is still to come.
+                groups.setdefault(self._end, []).append((*row[:-1], row[-1] + 1, one.end.value))
+            else:
+                begins = c.started and one.run.status is RunStatus.PENDING
+                groups.setdefault(self._begin if begins else self._count, []).append(row)
+        for changes, rows in groups.items():
+            tx.later(changes, changes=rows, now=tally.now)
         return applied
 
 

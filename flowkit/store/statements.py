@@ -37,7 +37,7 @@ class Single:
         return picked_of_one(self.markers, self.listed)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Statement:
     """SQL with its parameters, in order.
 

@@ -383,7 +383,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "an ending is not numbered in the history",
         "NL7, I26: no gap",
-        ("store.runs:Runs._end", "r.events: r.events + 1", "r.events: r.events"),
+        ("store.runs:Runs.apply", "row[-1] + 1", "row[-1]"),
     ),
     plant(
         "an outcome that was committed is told to be lost",
