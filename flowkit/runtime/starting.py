@@ -93,14 +93,17 @@ class Starter:
             RunConflict: a run of that id is there with other content; nothing was changed.
         """
         prepared = [self._prepare(wish) for wish in wishes]
-        with self._engine.write() as tx:
+        # Runs without an id of the caller's are new in any case.
+        are_new = bool(wishes) and all(wish.run_id is None for wish in wishes)
+        keys = self._engine.starts.asking(len(wishes)) if are_new else None
+        with self._engine.write([keys] if keys is not None else []) as tx:
             tally = Tally(tx.now(), listening=self._listening())
             self._engine.runs.reserve(tx, {wish.run_id for wish in wishes if wish.run_id is not None})
             started = [self._there(tx, wish) for wish in wishes]
             missing = [place for place, found in enumerate(started) if found is None]
             # One that was there when it was looked for may have been pruned since.
             new = [prepared[place] or self._describe(wishes[place]) for place in missing]
-            self._engine.starts.add(tx, new, tally)
+            self._engine.starts.add(tx, new, tally, keys)
             if new and lease is not None:
                 lease(tx, tally)
             for place, (run, _) in zip(missing, new):

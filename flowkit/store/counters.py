@@ -8,7 +8,7 @@ from typing import Any
 from peewee import SQL, Select, fn
 
 from flowkit.store.database import Database, Session
-from flowkit.store.statements import param, statement
+from flowkit.store.statements import Asked, param, statement
 from flowkit.store.tables import Tables
 
 NAMES = ("run", "record")
@@ -53,14 +53,21 @@ class Counters:
     def _set_sequence(self) -> Any:
         return Select(columns=[fn.setval(param("sequence"), param("number"))])
 
-    def take(self, tx: Session, name: str, count: int) -> Sequence[int]:
-        """Take *count* numbers, each larger than the one before; without a sequence they lie side by side."""
+    def asking(self, name: str, count: int) -> Asked:
+        """Return the question for *count* numbers, for ``take``."""
         if name in self.db.dialect.sequences:
             assert name == "run", f"{name!r} is counted by the database itself"
-            return [row[0] for row in tx.rows(self._next, count=count)]
-        row = tx.row(self._take, name=name, count=count)
-        assert row is not None, f"the store has no counter {name!r}"
-        return range(int(row[0]) - count + 1, int(row[0]) + 1)
+            return Asked(self._next, {"count": count})
+        return Asked(self._take, {"name": name, "count": count})
+
+    def take(self, tx: Session, asked: Asked) -> Sequence[int]:
+        """Take numbers, each larger than the one before; without a sequence they lie side by side."""
+        rows, name = tx.answer(asked), asked.values.get("name")
+        if name is None:
+            return [row[0] for row in rows]
+        assert rows, f"the store has no counter {name!r}"
+        last = int(rows[0][0])
+        return range(last - int(asked.values["count"]) + 1, last + 1)
 
     def last(self, tx: Session, name: str) -> int:
         """Return the last number that was handed out, 0 where there was none."""

@@ -75,7 +75,7 @@ class Effects:
         more = [item for item in items if _has_more(item[0])]
         records = [row for item in more for row in _record_rows(*item)]
         if records:
-            keys = self._counters.take(tx, "record", len(records))
+            keys = self._counters.take(tx, self._counters.asking("record", len(records)))
             tx.many(self._record, [(key, *row) for key, row in zip(keys, records)])
         tx.many(self._artifact, [row for item in more for row in _artifact_rows(*item)])
         told = [(item[0].leased.key, item[0].progress) for item in more]

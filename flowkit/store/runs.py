@@ -186,9 +186,13 @@ class Runs:
         """Lock those of the runs that nobody else has locked, without waiting, and return how they stand."""
         return {row[0]: stored(row) for row in tx.rows(self._claim, keys=sorted(keys))}
 
-    def keys(self, tx: Session, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
+    def ask_keys(self, count: int) -> Asked:
+        """Return the question for the keys of so many new runs, for ``keys``."""
+        return self._counters.asking("run", count)
+
+    def keys(self, tx: Session, asked: Asked, new: Sequence[NewRun], now: Micros) -> list[StoredRun]:
         """Give new runs their keys; they are stored once it is known what they begin with."""
-        keys, graph, counts = self._counters.take(tx, "run", len(new)), (0, 0, 0, 0), (0, 0, 0, 0)
+        keys, graph, counts = self._counters.take(tx, asked), (0, 0, 0, 0), (0, 0, 0, 0)
         return [
             StoredRun(key, run.id, run.package, RunStatus.PENDING, *graph, run.input_sha256, run.name, *counts, now)
             for key, run in zip(keys, new)

@@ -11,6 +11,7 @@ from flowkit.store.graphs import Graphs
 from flowkit.store.history import History
 from flowkit.store.runs import NewRun, Runs
 from flowkit.store.standing import StoredRun
+from flowkit.store.statements import Asked
 from flowkit.store.tally import Tally
 
 
@@ -22,8 +23,17 @@ class Starts:
         self._graphs = graphs
         self._history = history
 
-    def add(self, tx: Session, new: Sequence[tuple[NewRun, Plan]], tally: Tally) -> list[StoredRun]:
+    def asking(self, count: int) -> Asked:
+        """Return what a transaction may begin with that stores so many runs, for ``add``."""
+        return self._runs.ask_keys(count)
+
+    def add(
+        self, tx: Session, new: Sequence[tuple[NewRun, Plan]], tally: Tally, keys: Asked | None = None
+    ) -> list[StoredRun]:
         """Store runs, each with the steps, gates and edges of its plan.
+
+        Args:
+            keys: the question for their keys, if the transaction began with it.
 
         Raises:
             GraphError: a plan points at a step that is not in it.
@@ -32,7 +42,7 @@ class Starts:
         if not new:
             return []
         rows = GraphRows()
-        stored = self._runs.keys(tx, [run for run, _ in new], tally.now)
+        stored = self._runs.keys(tx, keys or self.asking(len(new)), [run for run, _ in new], tally.now)
         for run, (asked, plan) in zip(stored, new):
             self._graphs.add(tx, run, plan, tally, rows)
             if asked.origin:

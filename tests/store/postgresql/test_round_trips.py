@@ -6,11 +6,23 @@ from collections.abc import Sequence
 
 import pytest
 
+from flowkit import PostgresStore, RunBuilder, RunStatus, Runtime, StepContext, executor, package
 from flowkit.model.step import Settlement
 from flowkit.store.postgres_wire import Call, Wire
+from tests.places import Place
 from tests.store.flow import Flow, again, plan, step, success
 
 WORK = ["work"]
+
+
+@executor("trips/nothing")
+def nothing(step: StepContext) -> None:
+    """Do nothing."""
+
+
+@package("trips")
+def one_step(run: RunBuilder) -> None:
+    run.step("only", nothing)
 
 
 @pytest.fixture
@@ -59,3 +71,16 @@ def test_a_pass_that_finds_nothing_is_two_round_trips_however_long_it_found_some
     assert flow.turn(kinds=WORK).leased == []
 
     assert len(trips) == 2
+
+
+def test_a_run_is_started_in_two_round_trips_the_first_of_which_brings_its_key(place: Place, trips: list[int]) -> None:
+    with Runtime(PostgresStore(place.url), modules=[__name__]) as rt:
+        rt.start_run(one_step)
+        del trips[:]
+
+        started = rt.start_run(one_step)
+
+        assert len(trips) == 2
+        assert rt.run(one_step, run_id="named").id == "named"
+        assert rt.drain().succeeded == 2
+        assert started.wait().status is RunStatus.SUCCEEDED

@@ -171,6 +171,7 @@ def test_keys_are_never_handed_out_again_whatever_is_pruned(path: Path) -> None:
     migrate(db, tables)
     counters = Counters(db, tables)
     with db.write() as tx:
-        taken = [counters.take(tx, "run", 3), counters.take(tx, "run", 1), counters.take(tx, "record", 2)]
+        wanted = (("run", 3), ("run", 1), ("record", 2))
+        taken = [counters.take(tx, counters.asking(name, count)) for name, count in wanted]
         assert [list(one) for one in taken] == [[1, 2, 3], [4], [1, 2]]
     db.close()
