@@ -40,7 +40,7 @@ def idle(place: Path) -> tuple[float, float, float]:
             return connection
 
         rt._parts.engine.db._connector.connect = traced  # type: ignore[method-assign]
-        rt._parts.engine.db._lending.before_fork()  # closes those that are not traced
+        rt._parts.engine.db.connections.lending.before_fork()  # closes those that are not traced
         stop = threading.Event()
         thread = threading.Thread(target=rt.start_workers, kwargs={"stop": stop})
         thread.start()

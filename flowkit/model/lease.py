@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
+
 from flowkit.clock import Micros
-from flowkit.model.struct import struct
 
 
-@struct
+@attrs.frozen
 class Lease:
     """The right to settle one attempt; ``epoch`` and ``token`` prove it in every write.
 

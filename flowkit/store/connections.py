@@ -55,8 +55,9 @@ class Connections:
         try:
             self.lending.give_back(lent)
         finally:
-            if lent.turn is not None:
-                lent.turn.release()
+            turn, lent.turn = lent.turn, None
+            if turn is not None:
+                turn.release()
 
     @contextmanager
     def lent(self, *, writes: bool) -> Iterator[Lent]:
@@ -69,11 +70,14 @@ class Connections:
 
     def roll_back(self, lent: Lent) -> None:
         """Undo what was done on a connection since its transaction began."""
+        # Of more use only once that has succeeded: else the database has rolled back by itself (full disk), or is gone,
+        # or whoever waited for it was interrupted. A new connection settles all of these.
+        lent.broken = True
         try:
             self.connector.rollback(lent.raw)
         except Exception:
-            # The database has rolled back by itself (full disk), or is gone: a new connection settles both.
-            lent.broken = True
+            return
+        lent.broken = False
 
     def tell(self, error: BaseException) -> None:
         """Raise what an error means for the store, if it is about that."""

@@ -13,6 +13,7 @@ from flowkit.clock import Clock
 from flowkit.errors import DataCorrupted, StoreError
 from flowkit.store.connections import Connections
 from flowkit.store.connector import Connector, Program
+from flowkit.store.lending import Lent
 from flowkit.store.sessions import Row, Session
 from flowkit.store.statements import Asked, Statement
 
@@ -193,13 +194,17 @@ class _Reading:
             except BaseException:
                 connections.give_back(lent)
                 raise
-        except Exception as error:
+        except BaseException as error:
             connections.tell(error)
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._connections.give_back(self._lent)
-        if isinstance(error, Exception):
+        try:
+            self._connections.give_back(self._lent)
+        except Exception as failed:
+            self._connections.tell(failed)
+            raise
+        if error is not None:
             self._connections.tell(error)
 
 
@@ -212,45 +217,57 @@ class _Transaction:
         self._database = database
         self._connections = database.connections
         self._first = first
+        self._lent: Lent | None = None
 
     def __enter__(self) -> Session:
         connections, first = self._connections, self._first
         try:
             lent = self._lent = connections.borrow(writes=True)
-            try:
-                session = self._session = self._database.session(lent.raw, writes=True)
-                session.opened_with(first, connections.connector.begin(lent.raw, first))
-            except BaseException:
-                connections.roll_back(lent)
-                connections.give_back(lent)
-                raise
-        except Exception as error:
+            session = self._session = self._database.session(lent.raw, writes=True)
+            session.opened_with(first, connections.connector.begin(lent.raw, first))
+            self._database.enter(session)
+        except BaseException as error:
+            self._undo()
             connections.tell(error)
             raise
-        self._database.enter(session)
         return session
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         connections, lent = self._connections, self._lent
+        assert lent is not None
         try:
-            try:
-                if error is None:
-                    connections.connector.commit(lent.raw, self._session.notices)
-                else:
-                    connections.roll_back(lent)
-            except BaseException:
-                connections.roll_back(lent)
-                raise
-            finally:
-                self._database.leave()
-                connections.give_back(lent)
-        except Exception as failed:
+            if error is None:
+                connections.connector.commit(lent.raw, self._session.notices)
+                self._end()
+                self._session.committed()
+            else:
+                self._undo()
+        except BaseException as failed:
+            self._undo()
             connections.tell(failed)
             raise
-        if error is None:
-            self._session.committed()
-        elif isinstance(error, Exception):
+        if error is not None:
             connections.tell(error)
+
+    def _undo(self) -> None:
+        if self._lent is not None:
+            try:
+                self._connections.roll_back(self._lent)
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        if self._lent is not None:
+            try:
+                self._database.leave()
+            finally:
+                self._connections.give_back(self._lent)
+                self._lent = None
+
+    def __del__(self) -> None:
+        # Whoever was interrupted between two lines of these, by Ctrl-C, has left it to the collector.
+        if getattr(self, "_lent", None) is not None:
+            self._undo()
 
 
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -17,6 +17,7 @@ class Lent:
     """A connection that somebody uses just now.
 
     Attributes:
+        raw: the connection, None once it is given back.
         kept: where it lies when nobody does.
         broken: it is of no more use, and is closed instead of kept.
         turn: held until it is given back, where there is one writer at a time.
@@ -36,7 +37,8 @@ class Lending:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._lock = threading.Lock()
+        # A signal's handler that uses the store may interrupt its own thread here.
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiting = 0
         self._idle: list[Any] = []
@@ -88,14 +90,17 @@ class Lending:
             self._changed.notify_all()
 
     def give_back(self, lent: Lent) -> None:
-        """Take a connection back from this thread."""
+        """Take a connection back from this thread; a second time nothing is done."""
         with self._lock:
+            raw, lent.raw = lent.raw, None
+            if raw is None:
+                return
             self._in_use -= 1
             self._local.lent -= 1
             if self._closed or (lent.broken and not self._connector.single):
-                lent.raw.close()
+                raw.close()
             elif not self._connector.single or not lent.kept:
-                lent.kept.append(lent.raw)
+                lent.kept.append(raw)
             self._tell()
 
     def close(self) -> None:

@@ -57,6 +57,8 @@ def picked_of_one(markers: Sequence[Marker], listed: str) -> Pick:
     places = [
         given.index(marker.name) if marker.column is None else len(given) + max(0, marker.column) for marker in markers
     ]
+    if all(marker.column is None for marker in markers):
+        return picked(markers)
     values_of, pick = picker(given), picker(places)
     if any(marker.column == VALUE for marker in markers):
         return _written(markers, lambda values: pick((*values_of(values), values[listed][0])))

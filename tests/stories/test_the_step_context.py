@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs.exceptions import FrozenInstanceError
+
 from flowkit import Retry, Retryable, RunBuilder, Runtime, StepContext, executor, optional
 from flowkit.testing import FakeClock
 from tests.stories.telling import code_of, echo, fail, start
@@ -34,6 +36,17 @@ def test_a_step_knows_its_run_itself_its_lease_and_the_time(flowkit_runtime: Run
     assert (lease.acquired_at, lease.expires_at - lease.acquired_at) == (flowkit_clock.now(), 30_000_000)
     assert now == flowkit_clock.now()
     assert names == [1, run.id, "asking"]
+
+
+def test_a_step_cannot_change_the_lease_that_proves_its_right_to_settle(flowkit_runtime: Runtime) -> None:
+    def change(step: StepContext) -> str:
+        try:
+            step.lease.epoch += 1  # type: ignore[misc]
+        except FrozenInstanceError as error:
+            return type(error).__name__
+        return "changed"
+
+    assert asked(flowkit_runtime, change) == "FrozenInstanceError"
 
 
 def test_the_idempotency_key_is_the_same_in_every_attempt_and_the_attempt_key_in_none(
