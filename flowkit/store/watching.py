@@ -13,14 +13,14 @@ from flowkit.store.notices import ANYTHING
 LOOK_EVERY = 0.01
 """Seconds between two looks at the write-ahead log; a look is one stat, no open and no statement."""
 
-LOOK_SELDOM = 0.04
-"""Seconds between two looks once nothing has changed for long; a first commit is still seen soon enough.
+LOOK_SELDOM, LOOK_RARELY = 0.04, 0.08
+"""Seconds between two looks once nothing has changed for long, and for longer; a first commit is seen soon enough.
 
 To be woken costs far more than to look, on a virtual machine more than 0.1 ms of processor.
 """
 
-QUIET_AFTER = 500
-"""How many looks in a row must find no change before they become seldom; at first that is five seconds."""
+QUIET_AFTER, LONG_QUIET_AFTER = 500, 875
+"""After so many looks that found no change they become seldom, and then rare: that is after five and twenty seconds."""
 
 LINGER = 100
 """How many looks are made when nobody waits any more: a waiter that comes again would start a thread each time."""
@@ -56,7 +56,7 @@ class FileWatcher:
         # What was committed before the first look is told by it.
         seen: tuple[int, int] | None = None
         idle = quiet = 0
-        while idle <= LINGER and not stop.wait(LOOK_EVERY if quiet < QUIET_AFTER else LOOK_SELDOM):
+        while idle <= LINGER and not stop.wait(_pause_after(quiet)):
             found = self._look()
             changed, seen = found != seen, found
             quiet = 0 if changed else quiet + 1
@@ -72,3 +72,10 @@ class FileWatcher:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
+
+
+def _pause_after(quiet: int) -> float:
+    """Return the seconds until the next look, after so many looks that found no change."""
+    if quiet < QUIET_AFTER:
+        return LOOK_EVERY
+    return LOOK_SELDOM if quiet < LONG_QUIET_AFTER else LOOK_RARELY

@@ -56,6 +56,38 @@ def test_a_change_of_the_log_that_this_process_made_itself_is_told_to_nobody(tmp
     wakeups.close()
 
 
+class Waits(threading.Event):
+    """Takes no time to wait; after each wait it says how long it was told to, and is set once it heard enough."""
+
+    def __init__(self, heard: Callable[[float], bool]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        return self._heard(timeout)
+
+
+def test_the_longer_nothing_is_committed_the_seldomer_is_the_log_looked_at(tmp_path: Path) -> None:
+    log, paused = tmp_path / "log", [0.0]
+
+    def heard(seconds: float) -> bool:
+        paused.append(seconds)
+        if len(paused) == 1500:
+            log.write_bytes(b"a commit")
+        return len(paused) > 1510
+
+    FileWatcher(log).watch(Waits(heard), lambda: True, lambda notice: None)
+
+    def pause_at(second: float) -> float:
+        """How long the pause was that went on a number of seconds after the first one began."""
+        passed = 0.0
+        return next(pause for pause in paused if (passed := passed + pause) > second)
+
+    assert [pause_at(second) for second in (1, 4, 6, 15, 21, 60)] == [0.01, 0.01, 0.04, 0.04, 0.08, 0.08]
+    assert paused[1505] == 0.01
+
+
 def test_who_waits_for_a_run_is_told_how_it_ended() -> None:
     wakeups = Wakeups(None)
     with wakeups.run("one") as one, wakeups.run("other") as other:
