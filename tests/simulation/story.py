@@ -21,10 +21,14 @@ class Teller:
         self._draw = draw
         self._troubled = troubled
         self._names = 0
+        self._is_crowded = False
 
     def graph(self, stored: tuple[str, ...] = (), depth: int = 0) -> Graph:
         """Lay out a graph; what waits comes after what it waits for. *stored* are steps of the run to wait for."""
         draw, nodes = self._draw, []
+        if not depth:
+            # Where steps wait for many that end, or fail, in one commit, news comes to them by several ways at once.
+            self._is_crowded = draw.random() < 0.2
         count = draw.choice((2, 4, 5, 6, 7)) if not depth else draw.choice((1, 1, 2, 3))
         for _ in range(count):
             nodes.append(self._node(nodes, stored, depth))
@@ -59,7 +63,7 @@ class Teller:
     def _waits(self, node: dict[str, Any], before: Graph, stored: tuple[str, ...]) -> list[list[str]]:
         draw, waits, bound = self._draw, [], set()
         targets = [one for one in before if one["id"] != node["id"]]
-        for _ in range(draw.choice((0, 1, 1, 1, 2, 3))):
+        for _ in range(draw.choice((0, 2, 3, 4, 5) if self._is_crowded else (0, 1, 1, 1, 2, 3))):
             if stored and draw.random() < 0.3:
                 name, many, is_empty = draw.choice(stored), False, False
             elif targets:
@@ -68,7 +72,8 @@ class Teller:
                 name, many, is_empty = target["id"], "count" in target, target.get("count") == 0
             else:
                 break
-            how = draw.choices(("require", "optional", "bind", "bind_optional"), (3, 2, 3, 1))[0]
+            likely = (2, 4, 1, 1) if self._is_crowded else (3, 2, 3, 1)
+            how = draw.choices(("require", "optional", "bind", "bind_optional"), likely)[0]
             if is_empty or (how.startswith("bind") and many in bound):
                 how = "require"
             if how.startswith("bind"):
@@ -78,7 +83,8 @@ class Teller:
 
     def _behaviour(self, node: dict[str, Any], known: tuple[str, ...], depth: int) -> dict[str, Any]:
         draw = self._draw
-        do: dict[str, Any] = {"salt": draw.randint(0, 9999), "seconds": draw.choice((0, 0.5, 1, 3, 8, 20))}
+        seconds = draw.choice((0, 0, 0, 1) if self._is_crowded else (0, 0.5, 1, 3, 8, 20))
+        do: dict[str, Any] = {"salt": draw.randint(0, 9999), "seconds": seconds}
         if self._troubled:
             self._trouble(do)
         if draw.random() < 0.3:
@@ -101,7 +107,7 @@ class Teller:
         roll = draw.random()
         if roll < 0.15:
             do["flaky"] = draw.choice((1, 1, 2))
-        elif roll < 0.25:
+        elif roll < (0.4 if self._is_crowded else 0.25):
             do["fatal"] = draw.choice((1, 1, 2, 99))
         elif roll < 0.29:
             do["rubbish"] = draw.choice(("nan", "twice", "bug", "exit", "key"))
