@@ -53,12 +53,12 @@ def picked(markers: Sequence[Marker]) -> Pick:
 
 def picked_of_one(markers: Sequence[Marker], listed: str) -> Pick:
     """Return what picks the parameters of a statement about one row, or value, out of the list that it is alone in."""
+    if all(marker.column is None for marker in markers):
+        return picked(markers)
     given = list(dict.fromkeys(marker.name for marker in markers if marker.column is None))
     places = [
         given.index(marker.name) if marker.column is None else len(given) + max(0, marker.column) for marker in markers
     ]
-    if all(marker.column is None for marker in markers):
-        return picked(markers)
     values_of, pick = picker(given), picker(places)
     if any(marker.column == VALUE for marker in markers):
         return _written(markers, lambda values: pick((*values_of(values), values[listed][0])))

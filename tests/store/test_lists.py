@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowkit.store.engine import Engine
+from flowkit.store.lists import VALUE, Marker, picked_of_one
 from flowkit.store.statements import Statement, insert_into, param
 from tests.store.flow import Flow, plan, step
 
@@ -78,3 +79,22 @@ def test_a_statement_that_names_its_list_twice_or_has_two_is_said_with_lists(eng
     with engine.read() as tx:
         page = views.steps(tx, run, status="ready")
     assert [one.id for one in page] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("markers", "bound"),
+    [
+        ([Marker("now")], (3,)),
+        ([Marker("now"), Marker("list", column=VALUE)], (3, (7, "x"))),
+        ([Marker("list", column=1), Marker("now"), Marker("list", column=0), Marker("now")], ("x", 3, 7, 3)),
+        ([Marker("list", str, 0), Marker("none", str)], ("7", None)),
+    ],
+)
+def test_of_the_only_row_is_bound_what_the_statement_names_in_its_order(
+    markers: list[Marker], bound: tuple[Any, ...]
+) -> None:
+    assert picked_of_one(markers, "list")({"now": 3, "none": None, "list": [(7, "x")]}) == bound
+
+
+def test_where_nothing_of_the_only_value_is_bound_it_need_not_be_a_row() -> None:
+    assert picked_of_one([Marker("now")], "list")({"now": 3, "list": [7]}) == (3,)
