@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,14 @@ def test_what_is_loaded_without_being_used_is_light(light: str) -> None:
     ask = f"import sys, {light}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
     assert set(done.stdout.split()) & HEAVY == set()
+
+
+@pytest.mark.parametrize("call", ["start_run", "start_runs", "run"])
+def test_help_shows_how_a_run_is_started(call: str) -> None:
+    # They have overloads that a type checker reads; whoever asks Python gets the names of the parameters all the same.
+    parameters = inspect.signature(getattr(flowkit.Runtime, call)).parameters
+    assert list(parameters)[:2] == ["self", "package"]
+    assert {"name", "metadata"} <= {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+    refused = pytest.raises(TypeError, match=rf"Runtime\.{call}\(\)")
+    with flowkit.Runtime("sqlite://", entry_points=False) as rt, refused:
+        getattr(rt, call)("nothing", [], priority=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, cast, overload
 
 from flowkit.dsl.handles import StepGroup, StepHandle
 from flowkit.runtime.handle import RunHandle
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
+C_co = TypeVar("C_co", covariant=True)
 
 Metadata = Mapping[str, Any]
 Plain = Mapping[str, Any]
@@ -131,3 +132,23 @@ class StartManyCall(Protocol):
     def __call__(
         self, package: str, inputs: Iterable[Any], *, name: str | None = None, metadata: Metadata | None = None
     ) -> list[RunHandle[Any]]: ...
+
+
+class Method(Protocol[C_co]):
+    """A method that a type checker knows by how it is called on an object."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Callable[..., Any]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> C_co: ...
+
+
+def starts_one(method: Callable[..., Any]) -> Method[StartCall]:
+    """Return *method* as it is; to a type checker it has the overloads of ``StartCall``."""
+    return cast("Method[StartCall]", method)
+
+
+def starts_many(method: Callable[..., Any]) -> Method[StartManyCall]:
+    """Return *method* as it is; to a type checker it has the overloads of ``StartManyCall``."""
+    return cast("Method[StartManyCall]", method)

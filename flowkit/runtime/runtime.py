@@ -20,7 +20,7 @@ from flowkit.model.definitions import ExecutorDef, PackageDef
 from flowkit.model.limits import QueueConfig
 from flowkit.projections import ProjectionStore
 from flowkit.runtime.aio import AsyncRuntime
-from flowkit.runtime.calls import StartCall, StartManyCall
+from flowkit.runtime.calls import starts_many, starts_one
 from flowkit.runtime.discovery import announced, discover
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.inline import CycleResult
@@ -136,29 +136,8 @@ class Runtime(Reads, Operators):
         """The name under which this Runtime leases steps."""
         return self._parts.settings.worker_id
 
-    @property
-    def start_run(self) -> StartCall:
-        """Start a run: structure the input, call the entrypoint, store the run and its steps in one transaction.
-
-        Called as ``start_run(package_or_name, input=None, *, run_id=None, name=None, metadata=None)``.
-
-        Args:
-            package (Callable | str): the marked entrypoint, or its name.
-            input (Any): what fits its annotation; a dict for an attrs class or dataclass is fine.
-            run_id (str | None): makes the call idempotent: the same id with the same package and input gives the handle
-                of the run that is there. None: ``{package}-{uuid}``.
-            name (str | None): what people call the run; wins over the entrypoint's.
-            metadata (Mapping | None): a JSON object; its keys win over the entrypoint's.
-
-        Raises:
-            PackageNotRegistered: nothing of that name is registered here.
-            InvalidInput: the input or the metadata does not fit.
-            GraphError, LimitExceeded: the entrypoint described no graph that could run; nothing was stored.
-            RunConflict: the id is taken by a run with other content; nothing was changed.
-        """
-        return self._start_run
-
-    def _start_run(
+    @starts_one
+    def start_run(
         self,
         package: Any,
         input: Any = None,
@@ -167,18 +146,27 @@ class Runtime(Reads, Operators):
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> RunHandle[Any]:
+        """Start a run: structure the input, call the entrypoint, store the run and its steps in one transaction.
+
+        Args:
+            package (Callable | str): the marked entrypoint, or its name.
+            input: what fits its annotation; a dict for an attrs class or dataclass is fine.
+            run_id: makes the call idempotent: the same id with the same package and input gives the handle of the run
+                that is there. None: ``{package}-{uuid}``.
+            name: what people call the run; wins over the entrypoint's.
+            metadata: a JSON object; its keys win over the entrypoint's.
+
+        Raises:
+            PackageNotRegistered: nothing of that name is registered here.
+            InvalidInput: the input or the metadata does not fit.
+            GraphError, LimitExceeded: the entrypoint described no graph that could run; nothing was stored.
+            RunConflict: the id is taken by a run with other content; nothing was changed.
+        """
         self._parts.check_open()
         return self._parts.start([self._parts.starter.wish(package, input, run_id, name, metadata)])[0]
 
-    @property
-    def start_runs(self) -> StartManyCall:
-        """Start one run for each input, all in one transaction.
-
-        Called as ``start_runs(package_or_name, inputs, *, name=None, metadata=None)``; raises what ``start_run`` does.
-        """
-        return self._start_runs
-
-    def _start_runs(
+    @starts_many
+    def start_runs(
         self,
         package: Any,
         inputs: Iterable[Any],
@@ -186,23 +174,29 @@ class Runtime(Reads, Operators):
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[RunHandle[Any]]:
+        """Start one run for each input, all in one transaction; takes and raises what ``start_run`` does."""
         self._parts.check_open()
         if not isinstance(inputs, Iterable):
             raise ConfigError(f"start_runs: inputs: expected a list of inputs, got {inputs!r}")
         starter = self._parts.starter
         return self._parts.start([starter.wish(package, one, None, name, metadata) for one in inputs])
 
-    @property
-    def run(self) -> StartCall:
+    @starts_one
+    def run(
+        self,
+        package: Any,
+        input: Any = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> RunHandle[Any]:
         """Start a run, execute its steps in this thread until it has ended, waiting out delays; for scripts.
 
         Takes what ``start_run`` takes and raises what it raises.
         """
-        return self._run
-
-    def _run(self, package: Any, input: Any = None, **options: Any) -> RunHandle[Any]:
         self._lifecycle.refuse_here("run")
-        handle = self._start_run(package, input, **options)
+        handle = self.start_run(package, input, run_id=run_id, name=name, metadata=metadata)
         self._lifecycle.run_to_end(handle.id)
         return handle
 
