@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -94,28 +94,20 @@ class OptionReader:
         Raises:
             GraphError: an option has the wrong type or is out of range; names *owner* and the option.
         """
-        take = given.pop
-        defaults = definition or _NO_DEFAULTS
+        defaults = self._defaults(definition)
         if _GIVEN.isdisjoint(given):
-            policy = (defaults.retry or DEFAULT_RETRY, defaults.timeout)
-            place = defaults.queue or self.default_queue or DEFAULT_QUEUE
-            return Options(place, defaults.priority or 0, *policy, 0, False, None, None)
+            return defaults
         try:
-            queue = checked_queue(owner, take("queue", None)) or defaults.queue or self.default_queue
-            timeout = checked_timeout(owner, take("timeout", None))
-            priority = checked_priority(owner, take("priority", None))
-            return Options(
-                queue=queue or DEFAULT_QUEUE,
-                priority=priority if priority is not None else defaults.priority or 0,
-                retry=checked_retry(owner, take("retry", None)) or defaults.retry or DEFAULT_RETRY,
-                timeout=timeout if timeout is not None else defaults.timeout,
-                delay=checked_delay(owner, take("delay", None)),
-                allow_failure=_flag(owner, take("allow_failure", False)),
-                dedup_key=_dedup_key(owner, take("dedup_key", None)),
-                metadata=self._metadata(owner, take("metadata", None)),
-            )
+            told = {name: read(owner, given.pop(name)) for name, read in _READERS.items() if name in given}
+            told["metadata"] = self._metadata(owner, given.pop("metadata", None))
         except ConfigError as error:
             raise GraphError(str(error)) from None
+        return attrs.evolve(defaults, **{name: value for name, value in told.items() if value is not None})
+
+    def _defaults(self, definition: ExecutorDef | None) -> Options:
+        of = definition or _NO_DEFAULTS
+        queue = of.queue or self.default_queue or DEFAULT_QUEUE
+        return Options(queue, of.priority or 0, of.retry or DEFAULT_RETRY, of.timeout, 0, False, None, None)
 
     def _metadata(self, owner: str, value: Any) -> str | None:
         if value is None:
@@ -150,3 +142,15 @@ def _flag(owner: str, value: Any) -> bool:
 
 def _dedup_key(owner: str, value: Any) -> str | None:
     return None if value is None else checked_name(owner, "dedup_key", value)
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "queue": checked_queue,
+    "timeout": checked_timeout,
+    "priority": checked_priority,
+    "retry": checked_retry,
+    "delay": checked_delay,
+    "allow_failure": _flag,
+    "dedup_key": _dedup_key,
+}
+"""What checks an option that is given, in the order in which what is wrong is told; None means the default."""
