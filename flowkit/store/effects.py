@@ -1,4 +1,4 @@
-"""What a successful attempt leaves beside its status: the result, records, artifacts and the last progress."""
+"""What an attempt leaves beside its status: result, records and artifacts where it succeeded, its last progress."""
 
 from __future__ import annotations
 
@@ -78,8 +78,6 @@ class Effects:
             keys = self._counters.take(tx, self._counters.asking("record", len(records)))
             tx.many(self._record, [(key, *row) for key, row in zip(keys, records)])
         tx.many(self._artifact, [row for item in more for row in _artifact_rows(*item)])
-        told = [(item[0].leased.key, item[0].progress) for item in more]
-        self.progress(tx, [(key, progress) for key, progress in told if progress is not None])
 
     def progress(self, tx: Session, items: Sequence[tuple[int, Progress]]) -> None:
         """Store how far steps say they are, by their keys."""
@@ -91,7 +89,7 @@ class Effects:
 def _has_more(settlement: Settlement) -> bool:
     outcome = settlement.outcome
     assert isinstance(outcome, Succeeded)
-    return bool(outcome.records or outcome.artifacts or settlement.progress)
+    return bool(outcome.records or outcome.artifacts)
 
 
 def _result_row(settlement: Settlement, ended_at: Micros, emitted: str | None) -> tuple[Any, ...]:

@@ -189,6 +189,10 @@ class Outcomes:
             tally.results |= {i.identity[0]: i.outcome.body for i in mine if isinstance(i.outcome, Succeeded)}
         else:
             self._closing.write(tx, [(i.settlement, i.outcome, i.ended_at) for i in mine], discarded=move is DISCARD)
+        if move is not DISCARD:
+            # How far an attempt came is of most interest where it came no further.
+            told = [(i.identity[0], i.settlement.progress) for i in mine if i.settlement.progress is not None]
+            self._effects.progress(tx, told)
         return {item.identity[0]: move is SUCCEED for item in mine} if move.target.is_ended else {}
 
     def _statement(self, move: Move) -> Statement:

@@ -150,6 +150,20 @@ def test_an_empty_bucket_says_when_the_turn_of_each_step_comes(flow: Flow) -> No
         assert leases(flow) == [name]
 
 
+def test_a_delayed_step_waits_for_the_bucket_too_where_that_takes_longer(flow: Flow) -> None:
+    configure(flow, QueueConfig(rate_limit=RateLimit(0.1, burst=1)))
+    flow.start(step("a"), step("soon", delay=micros(4)), step("late", delay=micros(40)))
+    assert leases(flow) == ["a"]
+    told = why(flow, "soon")
+    assert (told.reason, told.earliest_at) == ("rate_limited", START + 10 * SECOND)
+    assert "and it is delayed until 2023-11-14 22:13:24.000 UTC" in told.text
+    assert (why(flow, "late").reason, why(flow, "late").earliest_at) == ("delayed", START + 40 * SECOND)
+    flow.clock.set((told.earliest_at or 0) - 1)
+    assert leases(flow) == []
+    flow.clock.set(told.earliest_at or 0)
+    assert leases(flow) == ["soon"]
+
+
 def test_a_kind_that_no_live_worker_serves_is_the_reason(flow: Flow) -> None:
     flow.start(step("a", kind="ocr"))
     told = why(flow, "a")

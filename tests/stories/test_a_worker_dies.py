@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from flowkit import Retry, Runtime, StepContext, executor
+from flowkit.clock import micros
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -43,6 +44,21 @@ def test_one_kill_fails_nothing_under_a_plain_executor(
     survivor.drain()
     assert run.result() == "still here"
     assert outcomes(survivor, run.id, "echo") == [(1, "lost"), (2, "succeeded")]
+
+
+def test_what_died_under_a_clock_that_was_ahead_is_taken_back_after_a_lease_not_when_it_would_expire(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock
+) -> None:
+    ahead = FakeClock(flowkit_clock.now() + micros(3600))
+    killed, survivor = open_runtime(echo, clock=ahead), open_runtime(echo)
+    run = start(killed, lambda run: run.step("a", echo, "still here"))
+    kill_at("after_lease", killed, Crash(killed))
+    begun = flowkit_clock.now()
+    with survivor.workers():
+        # A lease that ends in an hour may be of somebody who lives, for as long as it could still be extended.
+        eventually(lambda: flowkit_clock.advance(1) or run.status() == "succeeded")
+    assert micros(LEASE_SECONDS) < flowkit_clock.now() - begun < micros(1800)
+    assert outcomes(survivor, run.id, "a") == [(1, "lost"), (2, "succeeded")]
 
 
 def test_a_killed_step_that_may_be_attempted_once_fails_as_worker_lost(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowkit import CycleResult, Retry, RunBuilder, Runtime, StepContext, executor, package
+import pytest
+
+from flowkit import CycleResult, Retry, Retryable, RunBuilder, Runtime, StepContext, executor, package
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -45,6 +47,41 @@ def test_a_pass_attempts_each_step_at_most_once(flowkit_runtime: Runtime) -> Non
     assert flowkit_runtime.run_once() == CycleResult(retried=1)
     assert flowkit_runtime.run_once() == CycleResult(failed=1)
     assert run.status() == "failed"
+
+
+def test_a_pass_goes_on_behind_a_step_that_it_has_attempted(open_runtime: OpenRuntime) -> None:
+    @executor("picky")
+    def picky(step: StepContext) -> None:
+        if step.step_id == "again":
+            raise Retryable("busy")
+
+    def describe(run: RunBuilder) -> None:
+        run.step("again", picky, priority=-1, retry=Retry(initial=0))
+        run.step("behind", picky)
+
+    runtime = open_runtime(picky)
+    run = start(runtime, describe)
+    assert runtime.run_once() == CycleResult(succeeded=1, retried=1)
+    assert standing(runtime, run.id) == {"again": "ready", "behind": "succeeded"}
+
+
+def test_ctrl_c_in_a_pass_is_the_programs_and_the_step_is_given_back_at_once(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    @executor("interrupted")
+    def interrupted(step: StepContext) -> str:
+        if step.lease.worker_id == flowkit_runtime.worker_id:
+            raise KeyboardInterrupt
+        return "done"
+
+    run = start(flowkit_runtime, lambda run: run.step("a", interrupted), interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flowkit_runtime.run_once()
+    assert standing(flowkit_runtime, run.id) == {"a": "ready"}
+    other = open_runtime(interrupted, worker_id="other")
+    assert other.run_once() == CycleResult(succeeded=1)
+    # What was interrupted is charged to nobody.
+    assert outcomes(other, run.id, "a") == [(1, "released"), (1, "succeeded")]
 
 
 def test_a_pass_counts_what_was_canceled(flowkit_runtime: Runtime) -> None:

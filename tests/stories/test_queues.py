@@ -115,6 +115,22 @@ def test_a_clock_that_is_set_back_mints_no_tokens(open_runtime: OpenRuntime, flo
     assert runtime.drain().processed == 1
 
 
+def test_a_changed_rate_limit_mints_no_tokens(open_runtime: OpenRuntime, flowkit_clock: FakeClock) -> None:
+    def limit(burst: int) -> dict[str, QueueConfig]:
+        return {"default": QueueConfig(rate_limit=RateLimit(1, burst=burst))}
+
+    first = open_runtime(echo, queues=limit(2))
+    start(first, lambda run: run.map("a", echo, [None] * 20) and None)
+    assert first.drain().processed == 2
+    wider = open_runtime(echo, queues=limit(5))
+    assert wider.drain().processed == 0
+    flowkit_clock.advance(1)
+    assert wider.drain().processed == 1
+    flowkit_clock.advance(60)
+    # Five are in the bucket by now, of which a smaller one has no room for three.
+    assert open_runtime(echo, queues=limit(2)).drain().processed == 2
+
+
 def test_a_worker_goes_on_when_its_rate_limit_allows_it(
     open_runtime: OpenRuntime, flowkit_clock: FakeClock, flowkit_events: list[Any]
 ) -> None:

@@ -61,3 +61,18 @@ def test_children_that_the_database_refuses_fail_their_parent_alone(flowkit_runt
         "one": "succeeded",
         "three": "succeeded",
     }
+
+
+def test_an_outcome_whose_progress_the_database_refuses_fails_without_it(
+    flowkit_runtime: Runtime, place: Place
+) -> None:
+    @executor("tells")
+    def tells(step: StepContext, name: str) -> str:
+        step.progress(1, 2, name)
+        return name
+
+    run = start(flowkit_runtime, lambda run: run.map("a", tells, ["one", "bad"]) and None, tells)
+    plant(flowkit_runtime, place, "progress", "NEW.body LIKE '%bad%'")
+    flowkit_runtime.drain()
+    assert standing(flowkit_runtime, run.id) == {"a[0]": "succeeded", "a[1]": "failed"}
+    assert code_of(flowkit_runtime, run.id, "a[1]") == "unsettleable"

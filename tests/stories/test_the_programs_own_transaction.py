@@ -83,6 +83,17 @@ def test_an_error_of_the_program_takes_the_run_along(program: peewee.Database, r
     assert len(runtime.runs()) == 0
 
 
+def test_a_queue_that_went_with_a_rolled_back_run_is_there_for_the_next_one(
+    program: peewee.Database, runtime: Runtime
+) -> None:
+    with pytest.raises(ZeroDivisionError), program.atomic():
+        start(runtime, lambda run: run.step("a", echo, 1, queue="new"))
+        raise ZeroDivisionError
+    run = start(runtime, lambda run: run.step("a", echo, 2, queue="new"))
+    assert runtime.drain().processed == 1
+    assert run.result() == 2
+
+
 def test_the_commit_of_the_program_wakes_a_worker(
     program: peewee.Database, runtime: Runtime, flowkit_events: list[Any]
 ) -> None:

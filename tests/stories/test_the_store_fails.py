@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -77,6 +79,23 @@ def test_a_worker_that_begins_while_the_store_cannot_be_written_waits_too(
         assert run.status() == "pending"
         store.broken = ""
         eventually(lambda: flowkit_clock.advance(1) or run.status() == "succeeded")
+
+
+def test_a_worker_asks_ever_more_seldom_a_store_that_refuses(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="flowkit")
+    run = start(runtime, lambda run: run.step("a", echo, 1), echo)
+    store.broken = "disk I/O error"
+
+    def pauses() -> list[float]:
+        return [float(found[1]) for found in re.finditer(r"retry_in=([0-9.]+)", caplog.text)]
+
+    with runtime.workers():
+        eventually(lambda: flowkit_clock.advance(1) or len(pauses()) >= 9)
+        store.broken = ""
+        eventually(lambda: flowkit_clock.advance(1) or run.status() == "succeeded")
+    assert pauses()[:9] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
 def test_an_attempt_whose_lease_cannot_be_extended_is_told_to_stop_before_another_may_take_the_step(

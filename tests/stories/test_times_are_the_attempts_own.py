@@ -25,6 +25,21 @@ def test_steps_that_are_stored_together_have_completion_times_of_their_own(
     assert [(result.completed_at if result else 0) for result in results] == [step.ended_at for step in steps]
 
 
+def test_an_attempt_during_which_the_clock_was_set_back_lasted_no_time(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock
+) -> None:
+    @executor("back")
+    def back(step: StepContext) -> str:
+        flowkit_clock.step(-3)
+        return "done"
+
+    run = start(flowkit_runtime, lambda run: run.step("a", back), back)
+    flowkit_runtime.run_once()
+    assert run.result() == "done"
+    (attempt,) = flowkit_runtime.attempts(run.id, "a")
+    assert attempt.ended_at == attempt.started_at == flowkit_runtime.step(run.id, "a").ended_at
+
+
 def test_an_attempt_that_waits_to_be_stored_ended_when_it_ended(
     open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
 ) -> None:

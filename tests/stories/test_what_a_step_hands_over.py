@@ -14,6 +14,7 @@ from flowkit import (
     FileArtifactStore,
     Permanent,
     ResultNotFound,
+    Retryable,
     Runtime,
     SQLiteProjectionStore,
     StepContext,
@@ -199,6 +200,21 @@ def test_progress_is_seen_while_a_step_runs_and_the_last_of_it_afterwards(
     last = flowkit_runtime.step(run.id, "a").progress
     assert last is not None
     assert (last.done, last.message) == (3, "surrogate \\udc80")
+
+
+@pytest.mark.parametrize("error", [Permanent("broken"), Retryable("busy", retry_after=60)])
+def test_how_far_an_attempt_came_that_failed_is_seen_afterwards(flowkit_runtime: Runtime, error: Exception) -> None:
+    @executor("reads")
+    def reads(step: StepContext) -> None:
+        step.progress(1, 10)
+        step.progress(7, 10, "row 7")
+        raise error
+
+    run = start(flowkit_runtime, lambda run: run.step("a", reads), reads)
+    flowkit_runtime.run_once()
+    progress = flowkit_runtime.step(run.id, "a").progress
+    assert progress is not None
+    assert (progress.done, progress.total, progress.message) == (7, 10, "row 7")
 
 
 def test_the_result_of_a_step_is_its_data_and_its_json(flowkit_runtime: Runtime) -> None:
