@@ -137,11 +137,20 @@ def store_of(value: Any) -> Store:
 def _from_url(url: str) -> Store:
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        rest = url[len("sqlite://") :] if url.startswith("sqlite://") else ""
-        if url == "sqlite://":
-            return SQLiteStore(":memory:")
-        return SQLiteStore(unquote(rest[1:]))
+        return SQLiteStore(":memory:" if url == "sqlite://" else _path_in(url))
     if scheme in ("postgresql", "postgres"):
         return PostgresStore(url)
     kinds = "'sqlite:///var/app.db' or 'postgresql://user@host/database'"
     raise ConfigError(f"Runtime: store: expected a URL like {kinds}, got {url!r}")
+
+
+def _path_in(url: str) -> str:
+    prefix = "sqlite:///"
+    if not url.startswith(prefix):
+        forms = "sqlite:///var/app.db, sqlite:////srv/app.db for an absolute path, or sqlite:// for memory"
+        raise ConfigError(f"Runtime: store: expected {forms}, got {url!r}")
+    path = url[len(prefix) :]
+    if "?" in path or "#" in path:
+        what = "a sqlite URL takes no options; write ? and # in the name of a file as %3F and %23"
+        raise ConfigError(f"Runtime: store: {url!r}: {what}")
+    return unquote(path)
