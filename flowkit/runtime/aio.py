@@ -21,6 +21,7 @@ from flowkit.model.step import Attempt, Step, StepResult
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
+from flowkit.runtime.settings import checked_step_id
 from flowkit.runtime.wakeup import RunSignal
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
@@ -92,6 +93,7 @@ class AsyncRunHandle(Generic[R_co]):
 
     async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
         """Wait for the run's end and return its output; see ``RunHandle.result``."""
+        checked_step_id(step_id)
         status = await self._ended(timeout)
         value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, self.id, status, step_id, type)
         return value

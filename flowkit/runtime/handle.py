@@ -9,6 +9,7 @@ import attrs
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
+from flowkit.runtime.settings import checked_step_id
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -71,7 +72,9 @@ class RunHandle(Generic[R_co]):
             ResultNotFound: the run names no output; return a handle from the entrypoint.
             StepNotFound: the output was named by id, and no such step came to be.
             WaitTimeout: the time is over; the run goes on.
+            ConfigError: what is given for an id is none.
         """
+        checked_step_id(step_id)
         status = self._waits.wait_for(self.id, timeout)
         value: R_co = self._waits.output_of(self.id, status, step_id, type)
         return value

@@ -48,6 +48,17 @@ def checked_id(field: str, value: Any) -> str:
     return value
 
 
+def checked_step_id(given: Any) -> str | None:
+    """Return the id of a step whose result will be waited for, None for none.
+
+    Raises:
+        ConfigError: it is none; of a number most likely a timeout, which is the first argument elsewhere.
+    """
+    if isinstance(given, (int, float)):
+        raise ConfigError(f"step_id: expected a str, got {given!r}; seconds to wait are timeout={given!r}")
+    return None if given is None else checked_id("step_id", given)
+
+
 def checked_timeout(call: str, value: Any) -> float | None:
     """Return how many seconds a call may wait, None for as long as it takes; a negative time is over at once.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from flowkit import RunCanceled, RunFailed, RunNotFound, Runtime, StepNotFound, WaitTimeout
+from flowkit import ConfigError, RunCanceled, RunFailed, RunNotFound, Runtime, StepNotFound, WaitTimeout
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import echo, eventually, fail, in_background, start
@@ -97,6 +97,12 @@ def test_the_result_of_a_step_that_is_not_there_is_refused(flowkit_runtime: Runt
     flowkit_runtime.drain()
     with pytest.raises(StepNotFound, match="did you mean 'index'"):
         run.result("indx")
+
+
+def test_a_timeout_that_is_given_for_an_id_is_refused_before_it_is_waited(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+    with pytest.raises(ConfigError, match="step_id: expected a str, got 5; seconds to wait are timeout=5"):
+        run.result(5)  # type: ignore[arg-type]
 
 
 def test_after_five_seconds_without_a_worker_a_warning_says_so_once(
