@@ -111,7 +111,8 @@ def checked_id(value: Any, default: str) -> str:
         return shortened(default)
     problem = name_problem(value)
     if problem:
-        raise GraphError(f"step id: {problem}")
+        order = "; the id comes first: run.step('id', executor, input)" if callable(value) else ""
+        raise GraphError(f"step id: {problem}{order}")
     return str(value)
 
 

@@ -74,6 +74,8 @@ def package(name: str, *, display_name: str | None = None, queue: str | None = N
         ConfigError: an option is out of range; names it.
         ExecutorSignatureError: raised when the function is marked: it asks for something flowkit cannot give.
     """
+    if callable(name):
+        raise ConfigError('package: name: expected str, got a function; write @package("name")')
     owner = f"package {name!r}"
     options: dict[str, Any] = {
         "name": checked_name("package", "name", name),
@@ -101,6 +103,8 @@ def checked_kind(kind: Any) -> str:
     """Return *kind* if it may be one, or raise ``ConfigError``."""
     if isinstance(kind, str) and not kind.strip():
         raise ConfigError("workflow step kind is required")
+    if callable(kind):
+        raise ConfigError('executor: kind: expected str, got a function; write @executor("kind")')
     return checked_name("executor", "kind", kind, spaces=False)
 
 

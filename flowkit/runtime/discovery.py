@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -45,7 +46,15 @@ def _imported(named: str | ModuleType) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise DiscoveryError(named, f"{type(error).__name__}: {error}") from error
+        raise DiscoveryError(named, f"{type(error).__name__}: {error}{_place_of(error)}") from error
+
+
+def _place_of(error: BaseException) -> str:
+    """Say in which line of the program an import failed; nothing where none of it was reached."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen ")]
+    own = [frame for frame in own if frame.filename != importlib.__file__]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 def _with_submodules(module: ModuleType) -> Iterator[ModuleType]:

@@ -178,8 +178,7 @@ class Runtime(Reads, Operators):
         self._parts.check_open()
         if not isinstance(inputs, Iterable):
             raise ConfigError(f"start_runs: inputs: expected a list of inputs, got {inputs!r}")
-        starter = self._parts.starter
-        return self._parts.start([starter.wish(package, one, None, name, metadata) for one in inputs])
+        return self._parts.start(self._parts.starter.wishes(package, inputs, name, metadata))
 
     @starts_one
     def run(

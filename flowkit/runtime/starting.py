@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -137,6 +137,18 @@ class Starter:
         # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
         body = canonical(body)
         return Wish(definition, value, body, hashlib.sha256(body).digest(), run_id, name, dict(metadata or {}))
+
+    def wishes(
+        self, package: Any, inputs: Iterable[Any], name: str | None, metadata: Mapping[str, Any] | None
+    ) -> list[Wish]:
+        """Check what a caller asks for many times; raises what ``wish`` does, and says for which input."""
+        wishes = []
+        for place, one in enumerate(inputs):
+            try:
+                wishes.append(self.wish(package, one, None, name, metadata))
+            except InvalidInput as error:
+                raise InvalidInput(f"inputs[{place}]: {error}") from error
+        return wishes
 
     def describe(self, package: Any, input: Any) -> Plan:
         """Return the first steps of a run of this package, without storing anything.

@@ -95,11 +95,16 @@ def test_kinds_have_no_spaces():
         executor("two words")
 
 
-def test_the_decorator_without_a_kind_is_refused():
-    with pytest.raises(ConfigError, match="kind: expected str, got function"):
+def test_a_decorator_without_a_name_is_refused_and_says_how_it_is_written():
+    with pytest.raises(ConfigError, match=r'kind: expected str, got a function; write @executor\("kind"\)'):
 
         @executor
         def forgot(step): ...
+
+    with pytest.raises(ConfigError, match=r'name: expected str, got a function; write @package\("name"\)'):
+
+        @package
+        def forgot_too(run): ...
 
 
 def test_a_package_needs_a_name():

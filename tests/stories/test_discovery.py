@@ -106,6 +106,12 @@ def test_a_module_that_cannot_be_imported_is_named_and_the_cause_kept(
     assert isinstance(refused.value.__cause__, cause)
 
 
+def test_the_line_in_which_an_import_failed_is_told(flowkit_runtime: Runtime, write: Write) -> None:
+    write({"app/__init__.py": "", "app/deep.py": "import other\n", "other.py": "a = 1\nb = a / 0\n"})
+    with pytest.raises(DiscoveryError, match=r"cannot discover 'app\.deep': ZeroDivisionError: .*other\.py:2\)"):
+        flowkit_runtime.discover("app")
+
+
 def test_a_module_that_is_not_there_is_named(flowkit_runtime: Runtime) -> None:
     with pytest.raises(DiscoveryError, match="no_such_app"):
         flowkit_runtime.discover("no_such_app")

@@ -130,7 +130,7 @@ def test_many_runs_are_started_in_one_transaction(runtime: Runtime) -> None:
 def test_of_many_runs_one_that_cannot_be_started_takes_all_along(runtime: Runtime) -> None:
     with pytest.raises(ZeroDivisionError):
         runtime.start_runs(greet, [{}, {"fail": True}, {}])
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match=r"inputs\[1\]: input \$: expected"):
         runtime.start_runs(greet, [{}, 5])
     assert len(runtime.runs()) == 0
 
