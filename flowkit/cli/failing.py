@@ -95,6 +95,9 @@ def _of_flowkit(error: Any, names: list[str], where: str) -> CommandFailed:
     code = next(CODES[name] for name in names if name in CODES)
     hint = next((HINTS[name] for name in names if name in HINTS), None)
     what, _, rest = str(error).partition("; ")
+    if "InvalidInput" in names:
+        # It lists all that does not fit; none of that is a hint.
+        return CommandFailed(str(error), where=where, code=code)
     if hint is None:
         return CommandFailed(what, where=where, hint=WORDS.get(rest, rest), code=code)
     if "RunFailed" in names:

@@ -170,6 +170,8 @@ def _listed(text: str) -> tuple[str, ...]:
 
 def _limits(name: str, given: Any, file: Path) -> QueueLimits:
     _check_keys(given, QUEUE_KEYS, f"queues.{name}.", file)
+    if "burst" in given and "rate_per_second" not in given:
+        raise CommandFailed(f"queues.{name}: burst belongs to a rate: say rate_per_second too", where=str(file))
     try:
         return QueueLimits(
             max_workers=_number(given.get("max_workers"), int),

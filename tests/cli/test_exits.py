@@ -66,6 +66,12 @@ def test_a_command_exits_as_the_manual_says(shell: Shell, code: int, line: str) 
         assert "Traceback" not in ended.err
 
 
+def test_all_that_does_not_fit_is_told_as_the_error(shell: Shell) -> None:
+    ended = shell("run", "order", "--input", '{"id": 1, "items": 2}')
+    assert "hint" not in ended.err
+    assert "$.id: expected str, got int; input $.items: expected list" in ended.err.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("line", "number", "code"),
     [

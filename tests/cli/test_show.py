@@ -139,6 +139,14 @@ def test_a_failed_run_has_no_result_and_its_command_fails(shell: Shell, play: Pl
     assert ended.err.startswith("error: step 'charge' failed: no_money: the card was refused\n")
 
 
+def test_the_result_of_a_step_that_was_canceled_is_none_and_says_why(shell: Shell, play: Play) -> None:
+    play("bad", {"id": "broke", "items": ["tea"]})
+    ended = shell("result", "bad", "ship")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: step 'ship' was canceled (dependency:charge)")
+    assert json.loads(shell("result", "bad", "ship", "--json").out)["status"] == "canceled"
+
+
 def test_a_canceled_run_has_no_result(shell: Shell, play: Play, store: Runtime) -> None:
     play("order-1", ORDER, passes=0)
     store.cancel_run("order-1")

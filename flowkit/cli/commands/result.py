@@ -44,8 +44,9 @@ def result(
             handle.wait(timeout)
         if step_id is not None:
             found = runtime.result(run_id, step_id)
-            kind = runtime.step(run_id, step_id).kind
-            _print_step(found and curtain_of(runtime, reveal).result(found, kind), step_id, out)
+            step = runtime.step(run_id, step_id)
+            kind, reason = step.kind, step.reason
+            _print_step(found and curtain_of(runtime, reveal).result(found, kind), step_id, out, reason)
             return
         run = get_run(runtime, run_id)
         if not run.is_ended:
@@ -64,7 +65,7 @@ def _output(handle: RunHandle[Any]) -> Any:
         raise CommandFailed(f"run {handle.id!r} names no output", hint=hint, code=NOT_FOUND) from None
 
 
-def _print_step(found: StepResult | None, step_id: str, out: Output) -> None:
+def _print_step(found: StepResult | None, step_id: str, out: Output, reason: str | None) -> None:
     from flowkit.runtime.shapes import result_shape
 
     if found is None:
@@ -73,6 +74,9 @@ def _print_step(found: StepResult | None, step_id: str, out: Output) -> None:
         what = f"step {step_id!r} failed: {found.error.code}: {found.error.message}"
         hint = f"`flowkit show {found.run_id} {step_id}` has the traceback"
         raise CommandFailed(what, hint=hint, code=FAILED)
+    if not out.is_json and found.status == "canceled":
+        hint = f"`flowkit explain {found.run_id} {step_id}` says why"
+        raise CommandFailed(f"step {step_id!r} was canceled ({reason})", hint=hint, code=FAILED)
     out.json(result_shape(found) if out.is_json else found.data)
 
 
