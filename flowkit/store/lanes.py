@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,15 @@ class Lanes:
     def _insert(self) -> Any:
         lane = self._t.lanes
         return insert_into(lane, ("queue", "kind")).on_conflict_ignore()
+
+    @statement
+    def _insert_in_turn(self) -> Any:
+        lane, names = self._t.lanes, ("queue", "kind")
+        # Of PostgreSQL's alone. From a lock, so that the number is drawn once that is held; it is given back after the
+        # commit can be seen.
+        turn = fn.pg_advisory_xact_lock(zlib.crc32(f"lanes {self.db.dialect.namespace}".encode())).alias("turn")
+        row = Select([turn], [param(name).cast("text") for name in names])
+        return lane.insert_from(row, [getattr(lane, name) for name in names]).on_conflict_ignore().returning()
 
     @statement
     def _all(self) -> Any:
@@ -116,7 +126,8 @@ class Lanes:
         # Committed at once, each by itself: else two transactions that need the same new lanes wait for each other,
         # for as long as the program leaves one of them open. A lane that nobody uses after all does no harm.
         with self.db.outside() as apart:
-            apart.many(self._insert, missing)
+            # And in turn: who has read a higher number never reads one that becomes visible later.
+            apart.many(self._insert_in_turn, missing)
             return self._read(apart)
 
     def _read(self, tx: Session) -> Known:

@@ -71,6 +71,10 @@ class PostgresSession(Session):
         result: list[Row] = self._raw.script(sql, parameters)
         return result
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Let this transaction wait no longer than *seconds* for a row that another has locked."""
+        self._raw.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+
     @contextmanager
     def moment(self) -> Iterator[None]:
         """Read as of one moment in this block."""

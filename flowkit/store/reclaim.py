@@ -21,6 +21,9 @@ from flowkit.store.statements import param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
 
+BRIEFLY = 0.2
+"""Seconds for which a pass waits for a run that is never free when it is asked for."""
+
 BATCH = 500
 """How many expired leases one pass takes back at most."""
 
@@ -140,6 +143,8 @@ class Reclaim:
         runs = {step.run for step in found}
         mine: dict[int, StoredRun] = {}
         if runs and waits:
+            # Meanwhile the worker settles and leases nothing, and a program may leave its transaction open for long.
+            tx.wait_at_most(BRIEFLY)
             mine = self._runs.standing(tx, self._runs.ask_standing(runs))
         elif runs:
             mine = self._runs.claim(tx, runs)

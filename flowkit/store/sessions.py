@@ -103,6 +103,9 @@ class Session:
         finally:
             self.script("COMMIT")
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Let this transaction wait no longer for a row that another has locked; where one writes, none has."""
+
     def notify(self, notice: str) -> None:
         """Have other processes told of this transaction's commit, where the database can do that."""
         if notice not in self.notices:
