@@ -85,8 +85,11 @@ class Registry:
         """The registered packages, by name."""
         return MappingProxyType(self._packages)
 
-    def add(self, function: Any) -> list[ExecutorDef | PackageDef]:
-        """Register what a function, or a definition made by hand, declares; returns what is new.
+    def add(self, function: Any, check: Callable[[ExecutorDef], None] | None = None) -> None:
+        """Register what a function, or a definition made by hand, declares.
+
+        Args:
+            check: raises where an executor could not be run; then nothing of the function is registered.
 
         Raises:
             ConfigError: it is not marked.
@@ -96,33 +99,32 @@ class Registry:
         definitions = (function,) if made else definitions_of(function)
         if not definitions:
             raise ConfigError(f"cannot register {function!r}: decorate it with @executor(kind) or @package(name)")
-        added: list[ExecutorDef | PackageDef] = []
+        for definition in definitions:
+            if check is not None and isinstance(definition, ExecutorDef):
+                check(definition)
         for definition in definitions:
             if isinstance(definition, ExecutorDef):
-                added += self._add_executor(definition)
+                self._add_executor(definition)
             else:
-                added += self._add_package(definition)
-        return added
+                self._add_package(definition)
 
-    def _add_executor(self, definition: ExecutorDef) -> list[ExecutorDef]:
+    def _add_executor(self, definition: ExecutorDef) -> None:
         before = self._executors.get(definition.kind)
         if before is not None and not _same(before.definition.function, definition.function):
             raise DuplicateExecutor(definition.kind, before.definition.place, definition.place)
         self._executors[definition.kind] = executable(definition, self.codec)
         self._kinds = frozenset(self._executors)
-        return [definition]
 
     def replace(self, definition: ExecutorDef) -> None:
         """Let another function run its kind from now on; tests put one there that only answers."""
         self._executors[definition.kind] = executable(definition, self.codec)
 
-    def _add_package(self, definition: PackageDef) -> list[PackageDef]:
+    def _add_package(self, definition: PackageDef) -> None:
         before = self._packages.get(definition.name)
         if before is not None and not _same(before.entrypoint, definition.entrypoint):
             raise DuplicatePackage(definition.name, before.place, definition.place)
         definition.signature()
         self._packages[definition.name] = definition
-        return [definition]
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds that are served here."""

@@ -117,9 +117,7 @@ class Runtime(Reads, Operators):
         self.register_executor(function)  # type: ignore[arg-type]
 
     def _register(self, function: Any) -> None:
-        for added in self._parts.registry.add(function):
-            if isinstance(added, ExecutorDef):
-                self._parts.remote.check(added)
+        self._parts.registry.add(function, self._parts.remote.check)
 
     @property
     def executors(self) -> Mapping[str, ExecutorDef]:

@@ -413,6 +413,13 @@ def test_an_executor_of_a_pool_that_is_not_there_is_refused_naming_those_that_ar
         opened(tmp_path, remote_tasks.read_elsewhere, pools={"gpu": NoExecutor()})
 
 
+def test_an_executor_that_is_refused_is_not_served(tmp_path: Path) -> None:
+    with Runtime(SQLiteStore(tmp_path / "flowkit.db"), entry_points=False) as runtime:
+        with pytest.raises(ConfigError):
+            runtime.register_executor(remote_tasks.read_elsewhere)
+        assert dict(runtime.executors) == {}
+
+
 def test_an_executor_that_no_process_could_import_is_refused(tmp_path: Path) -> None:
     @executor("local", pool="process")
     def local() -> None: ...
