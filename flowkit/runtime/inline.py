@@ -7,6 +7,7 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
 from flowkit.model.step import LeasedStep
+from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.worker import Worker
 from flowkit.scheduler.cycle import Turned
@@ -83,14 +84,17 @@ class Inline:
 
     def _attempt_here(self, leased: LeasedStep) -> None:
         attempt = self._worker.crew.prepare(leased)
+        try:
+            self._run_to_its_end(attempt)
+        except KeyboardInterrupt:
+            self._worker.crew.give_up()
+            self._worker.turn(0)
+            raise
+
+    def _run_to_its_end(self, attempt: Attempt) -> None:
         definition = attempt.executable.definition
-        if definition.pool is None and not definition.is_async and leased.timeout is None:
-            try:
-                self._worker.crew.run_here(attempt)
-            except KeyboardInterrupt:
-                self._worker.crew.give_up()
-                self._worker.turn(0)
-                raise
+        if definition.pool is None and not definition.is_async and attempt.leased.timeout is None:
+            self._worker.crew.run_here(attempt)
             return
         # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
         self._worker.crew.launch_attempts([attempt])

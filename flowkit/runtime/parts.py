@@ -214,11 +214,14 @@ class Parts:
     def _started(self, wishes: Sequence[Wish]) -> list[Started]:
         with Loan(None if self.engine.db.joins_program() else self.looping) as loan:
             started, events = self.starter.start(wishes, loan.lease)
-            self.told(events, work=not loan.is_taken)
-            if loan.is_taken:
-                for run in started:
-                    self.wakeups.expect(run.id)
-            loan.go_on()
+            try:
+                self.told(events, work=not loan.is_taken)
+                if loan.is_taken:
+                    for run in started:
+                        self.wakeups.expect(run.id)
+            finally:
+                # What is leased is attempted, also where Ctrl-C interrupts an observer that is told of the start.
+                loan.go_on()
         return started
 
     def typed(self, result: StepResult, type: Any) -> StepResult:

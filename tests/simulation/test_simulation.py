@@ -32,9 +32,10 @@ for seed in map(int, sys.argv[1:]):
 def stage() -> Iterator[Stage]:
     made = Stage()
     logger = logging.getLogger("flowkit")
-    level, logger.level = logger.level, logging.CRITICAL
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     yield made
-    logger.level = level
+    logger.setLevel(level)
     made.close()
 
 

@@ -267,3 +267,18 @@ def test_a_worker_that_awaits_what_it_leased_lends_its_passes_all_the_while(
         assert len(lent) == 1
         gates.put(None)
         assert run.wait(30).status == "succeeded"
+
+
+def test_what_a_start_has_leased_is_attempted_though_ctrl_c_interrupts_an_observer_of_it(
+    open_runtime: OpenInMemory,
+) -> None:
+    def interrupted(event: Event) -> None:
+        if event.name == "run_created":
+            raise KeyboardInterrupt
+
+    once = story("once", lambda run: run.step("a", echo, 1, retry=Retry(max_attempts=1)))
+    runtime = open_runtime(echo, once, observers=[interrupted])
+    with at_rest(runtime):
+        with pytest.raises(KeyboardInterrupt):
+            runtime.start_run("once", run_id="one")
+        assert runtime.handle("one").wait(30).status == "succeeded"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import Any
 
 import pytest
@@ -65,19 +67,23 @@ def test_a_pass_goes_on_behind_a_step_that_it_has_attempted(open_runtime: OpenRu
     assert standing(runtime, run.id) == {"again": "ready", "behind": "succeeded"}
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
 def test_ctrl_c_in_a_pass_is_the_programs_and_the_step_is_given_back_at_once(
-    flowkit_runtime: Runtime, open_runtime: OpenRuntime
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime, meeting: Meeting, timeout: int | None
 ) -> None:
-    @executor("interrupted")
+    @executor("interrupted", timeout=timeout)
     def interrupted(step: StepContext) -> str:
         if step.lease.worker_id == flowkit_runtime.worker_id:
-            raise KeyboardInterrupt
+            # What has a timeout runs in a thread of its own, for which the program's waits.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            meeting.wait()
         return "done"
 
     run = start(flowkit_runtime, lambda run: run.step("a", interrupted), interrupted)
     with pytest.raises(KeyboardInterrupt):
         flowkit_runtime.run_once()
     assert standing(flowkit_runtime, run.id) == {"a": "ready"}
+    meeting.let_go()
     other = open_runtime(interrupted, worker_id="other")
     assert other.run_once() == CycleResult(succeeded=1)
     # What was interrupted is charged to nobody.
