@@ -30,14 +30,6 @@ class DeadStep:
     allow_failure: bool
 
 
-@attrs.define
-class Edges:
-    """What some steps wait for, gates looked through: each waiter's targets, with their statuses as stored."""
-
-    required: dict[int, set[int]] = attrs.field(factory=dict)
-    optional: dict[int, set[int]] = attrs.field(factory=dict)
-
-
 class Revival:
     """Reads and writes of operators' retries; they look only at what depends on the retried steps."""
 
@@ -118,15 +110,13 @@ class Revival:
         """Return every failed or canceled step of a run."""
         return {row[0]: _dead_step(row) for row in tx.rows(self._dead_of_run, run=run)}
 
-    def edges(self, tx: Session, waiters: Collection[int]) -> Edges:
-        """Return what these steps wait for; a gate stands for all its members."""
-        found = Edges()
-        rows = tx.rows(self._targets, keys=list(waiters))
-        members = self._members(tx, {target for target, _, _ in rows})
-        for target, waiter, role in rows:
-            into = found.required if role == REQUIRED else found.optional
-            into.setdefault(waiter, set()).update(members.get(target, {target}))
-        return found
+    def _behind(
+        self, tx: Session, nodes: Collection[int]
+    ) -> tuple[dict[int, set[int]], dict[int, tuple[str, StepStatus]]]:
+        """Return the steps that each node stands for, a gate for its members, a step for itself; and how they stand."""
+        gates = self._members(tx, nodes)
+        members = {node: gates.get(node, {node}) for node in nodes}
+        return members, self.standing(tx, set().union(*members.values()))
 
     def _members(self, tx: Session, nodes: Collection[int]) -> dict[int, set[int]]:
         members: dict[int, set[int]] = {}
@@ -174,17 +164,20 @@ class Revival:
         self, tx: Session, keys: Collection[int], revived: Collection[int]
     ) -> dict[int, str | None]:
         """Return, for each step, the id of one required dependency that is dead and stays so, or None."""
-        edges = self.edges(tx, keys)
-        standing = self.standing(tx, {target for targets in edges.required.values() for target in targets})
-        found: dict[int, str | None] = {}
-        for key in keys:
-            culprits = (
-                standing[target][0]
-                for target in sorted(edges.required.get(key, ()))
-                if standing[target][1] in DEAD_STEP and target not in revived
-            )
-            found[key] = next(culprits, None)
-        return found
+        rows = tx.rows(self._targets, keys=list(keys))
+        required = [(target, waiter) for target, waiter, role in rows if role == REQUIRED]
+        members, standing = self._behind(tx, {target for target, _ in required})
+
+        def is_dead(step: int) -> bool:
+            return standing[step][1] in DEAD_STEP and step not in revived
+
+        # Of each group once, however many wait for it.
+        culprits = {node: min(filter(is_dead, steps), default=None) for node, steps in members.items()}
+        first: dict[int, int] = {}
+        for target, waiter in required:
+            if (culprit := culprits[target]) is not None:
+                first[waiter] = min(culprit, first.get(waiter, culprit))
+        return {key: standing[first[key]][0] if key in first else None for key in keys}
 
     def write(self, tx: Session, revived: dict[int, DeadStep], blocked: dict[int, str], now: int) -> int:
         """Bring the steps back, count again what waits for them, and say how many came back."""
@@ -201,16 +194,14 @@ class Revival:
 
     def _left(self, tx: Session, keys: Collection[int], revived: Collection[int]) -> dict[int, int]:
         rows = tx.rows(self._targets, keys=list(keys))
-        nodes = {target for target, _, _ in rows}
-        members = self._members(tx, nodes)
-        standing = self.standing(tx, nodes.union(*members.values()) if members else nodes)
-
-        def is_open(node: int) -> bool:
-            return node in revived or not standing[node][1].is_ended
-
+        members, standing = self._behind(tx, {target for target, _, _ in rows})
+        is_open = {
+            node: any(step in revived or not standing[step][1].is_ended for step in steps)
+            for node, steps in members.items()
+        }
         left = dict.fromkeys(keys, 0)
         for target, waiter, _ in rows:
-            left[waiter] += any(is_open(node) for node in members.get(target, {target}))
+            left[waiter] += is_open[target]
         return left
 
     def recount_gates(self, tx: Session, gates: Collection[int]) -> None:
