@@ -176,7 +176,7 @@ def _limits(name: str, given: Any, file: Path) -> QueueLimits:
         return QueueLimits(
             max_workers=_number(given.get("max_workers"), int),
             rate_per_second=_number(given.get("rate_per_second"), float),
-            burst=_number(given.get("burst"), int) or 1,
+            burst=_number(given.get("burst", 1), int),
         )
     except ValueError as error:
         raise CommandFailed(f"queues.{name}: {error}", where=str(file)) from error
@@ -184,7 +184,9 @@ def _limits(name: str, given: Any, file: Path) -> QueueLimits:
 
 def _number(value: Any, kind: type[Any]) -> Any:
     # setup.cfg has texts alone.
-    return None if value is None else kind(value) if not isinstance(value, bool) else _number(str(value), kind)
+    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+        value = str(value)
+    return None if value is None else kind(value)
 
 
 def _beside(url: str | None, root: Path) -> str | None:

@@ -68,13 +68,18 @@ class Run:
         return self.status.is_ended
 
 
-def derive_status(counts: StepCounts, *, canceling: bool) -> RunStatus:
-    """Return the end of a run of which no step is open any more."""
+def derive_status(failed: int, canceled_by_run: int, *, canceling: bool) -> RunStatus:
+    """Return the end of a run of which no step is open any more.
+
+    Args:
+        failed: how many of its steps failed that may not.
+        canceled_by_run: how many were canceled because it was.
+    """
     if canceling:
         return RunStatus.CANCELED
-    if counts.failed:
+    if failed:
         return RunStatus.FAILED
-    return RunStatus.CANCELED if counts.canceled_by_run else RunStatus.SUCCEEDED
+    return RunStatus.CANCELED if canceled_by_run else RunStatus.SUCCEEDED
 
 
 @attrs.frozen

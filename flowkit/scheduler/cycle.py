@@ -78,7 +78,9 @@ class Cycle:
     """Turns the wheel for one worker; it keeps no state that a crash could lose.
 
     Args:
-        claim: who leases, and for how long; a new token is drawn for each cycle.
+        worker_id: who leases.
+        lease: for how long, in microseconds.
+        token: draws a new token for each cycle.
     """
 
     def __init__(self, engine: Engine, worker_id: str, lease: Micros, token: Callable[[], str]) -> None:

@@ -20,7 +20,7 @@ class Sweeper:
     def __init__(self, engine: Engine, lease: Micros) -> None:
         self._engine = engine
         self._clock = engine.db.clock
-        self._lease = lease / SECOND
+        self._lease_seconds = lease / SECOND
         self._shown: tuple[Micros, float] | None = None
         self._first_to_expire: tuple[Micros, float] | None = None
         self._distrusts = False
@@ -90,7 +90,7 @@ class Sweeper:
             self._first_to_expire = None
         elif known is None or known[0] != expires_at:
             self._first_to_expire = (expires_at, monotonic)
-        elif monotonic - known[1] > self._lease:
+        elif monotonic - known[1] > self._lease_seconds:
             self._distrusts = True
 
     def _kept(self, now: Micros) -> None:

@@ -123,7 +123,7 @@ class Database:
         assert self._program is not None
         with self.connections.translated():
             raw = self._connector.join(raw)
-            session = self._connector.session(raw, self.clock, self.dialect, writes=True, joined=True)
+            session = self._connector.session(raw, self.clock, self.dialect, writes=True)
             if not writes:
                 yield session
                 return

@@ -66,7 +66,6 @@ class Engine:
         self.unfinished = Unfinished(self.db, self.tables)
         self.health = Health(self.db, self.tables)
         self.pruning = Pruning(self.db, self.tables)
-        self.prune = self.pruning.prune
 
     def read(self) -> AbstractContextManager[Session]:
         """Open a session for reading."""

@@ -11,6 +11,7 @@ import attrs
 from peewee import fn
 
 from flowkit.clock import Micros
+from flowkit.model.run import derive_status
 from flowkit.model.states import ENDED_RUN, RunStatus
 from flowkit.model.struct import struct
 from flowkit.store.counters import Counters
@@ -254,11 +255,8 @@ def _end_of(run: StoredRun, change: RunChange) -> RunStatus | None:
     """Return how a run ends by a change; None while a step of it is open."""
     if run.open_steps + change.opened - change.closed:
         return None
-    if run.status is RunStatus.CANCELING:
-        return RunStatus.CANCELED
-    if run.failed_steps + change.failed:
-        return RunStatus.FAILED
-    return RunStatus.CANCELED if run.canceled_by_run + change.canceled_by_run else RunStatus.SUCCEEDED
+    failed, canceled = run.failed_steps + change.failed, run.canceled_by_run + change.canceled_by_run
+    return derive_status(failed, canceled, canceling=run.status is RunStatus.CANCELING)
 
 
 def _as_stored(run: StoredRun, change: RunChange) -> StoredRun:

@@ -16,9 +16,9 @@ Row = tuple[Any, ...]
 class Session:
     """One connection while somebody reads or has a transaction open on it."""
 
-    __slots__ = ("_after", "_answered", "_clock", "_raw", "dialect", "joined", "notices", "writes")
+    __slots__ = ("_after", "_answered", "_clock", "_raw", "dialect", "notices", "writes")
 
-    def __init__(self, raw: Any, clock: Clock, dialect: Dialect, *, writes: bool, joined: bool = False) -> None:
+    def __init__(self, raw: Any, clock: Clock, dialect: Dialect, *, writes: bool) -> None:
         self._raw = raw
         self._clock = clock
         self._after: list[Callable[[], None]] = []
@@ -26,7 +26,6 @@ class Session:
         self.notices: list[str] = []
         self.dialect = dialect
         self.writes = writes
-        self.joined = joined
 
     def opened_with(self, first: Sequence[Asked], rows: Sequence[list[Row]]) -> None:
         """Keep the rows of the statements that the transaction was opened with."""

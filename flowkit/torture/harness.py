@@ -48,11 +48,6 @@ class Broken:
     step_id: str | None = None
     count: int = 1
 
-    @property
-    def is_flowkits(self) -> bool:
-        """Whether it is a defect of flowkit, and none of the packages."""
-        return self.kind in ("invariant", "damage")
-
 
 @attrs.frozen
 class Report:

@@ -65,6 +65,8 @@ def test_a_password_in_the_url_is_not_shown(empty: Shell) -> None:
         ("queues = 1", "queues: expected a table of queues, got 1", ""),
         ("queues.mail.rate = 1", "there is no setting 'queues.mail.rate'", "rate_per_second"),
         ('queues.mail.max_workers = "many"', "queues.mail: ", ""),
+        ("queues.mail.max_workers = 2.9", "queues.mail: ", ""),
+        ("queues.mail.burst = 5", "queues.mail: burst belongs to a rate", ""),
         ("[", "cannot read the settings: ", ""),
     ],
 )

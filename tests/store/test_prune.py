@@ -41,7 +41,7 @@ def rows(flow: Flow) -> dict[str, int]:
 
 def prune(flow: Flow, **options: Any) -> int:
     with flow.engine.write() as tx:
-        return flow.engine.prune(tx, **{"older_than": flow.clock.now() + 1, **options})
+        return flow.engine.pruning.prune(tx, **{"older_than": flow.clock.now() + 1, **options})
 
 
 def run_ids(flow: Flow) -> list[str]:

@@ -111,7 +111,7 @@ class Host(Flow):
 
     def prune(self) -> None:
         with self.engine.write() as tx:
-            self.engine.prune(tx, older_than=tx.now(), limit=2)
+            self.engine.pruning.prune(tx, older_than=tx.now(), limit=2)
 
     def resume(self) -> None:
         with self.engine.write() as tx:
