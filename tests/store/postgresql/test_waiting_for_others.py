@@ -1,4 +1,4 @@
-"""What waits for transactions of others: a new lane, for those that are numbered before it; and a pass, briefly."""
+"""What waits for transactions of others: a new lane for those before it, a pass briefly, an extension for nobody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 
 import psycopg
 
+from flowkit.clock import SECOND
 from flowkit.store.engine import Engine
 from flowkit.store.tally import Tally
 from tests.places import Place
@@ -55,3 +56,13 @@ def test_a_pass_that_waits_for_a_run_waits_briefly(flow: Flow) -> None:
         assert tx.script("SELECT current_setting('lock_timeout')") == [("200ms",)]
     with flow.engine.write() as tx:
         assert tx.script("SELECT current_setting('lock_timeout')") == [("10s",)]
+
+
+def test_an_extension_waits_for_nobody_and_a_step_that_others_have_locked_is_not_lost(flow: Flow, other: Flow) -> None:
+    flow.start(step("a"))
+    leased = flow.lease_one()
+    with other.engine.write() as theirs:
+        theirs.script("SELECT key FROM steps FOR UPDATE")
+        with flow.engine.write() as mine:
+            held = flow.engine.leases.extend(mine, [leased], LEASE_SECONDS * SECOND, mine.now())
+    assert held == {(leased.key, leased.lease.epoch): "running"}
