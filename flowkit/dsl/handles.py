@@ -94,7 +94,7 @@ class StepGroup(Orderable, Sequence[StepHandle[R_co]]):
 
     def __getitem__(self, index: int | slice) -> StepHandle[R_co] | StepGroup[R_co]:
         if isinstance(index, slice):
-            return StepGroup(self._graph, self._numbers[index], self.id, self.kind)
+            return StepGroup(self._graph, self._numbers[index], self.id, self.kind, self._place)
         number = self._numbers[index]
         return StepHandle(self._graph, number, self._graph.id_of(number), self.kind)
 

@@ -8,8 +8,10 @@ import enum
 import pathlib
 import sys
 import uuid
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
@@ -224,3 +226,49 @@ def test_an_async_executor_returns_its_result_too(flowkit_runtime: Runtime) -> N
     run = start(flowkit_runtime, lambda run: run.map("a", soon, range(50)))
     with flowkit_runtime.workers():
         assert run.result(timeout=30) == list(range(50))
+
+
+@attrs.frozen
+class Size:
+    n: int
+
+
+SIZES = [Size(1), Size(2), Size(1)]
+COLLECTIONS: dict[str, tuple[Any, Any]] = {
+    "list": (list[Size], SIZES),
+    "list or None": (list[Size] | None, SIZES),
+    "sequence or None": (Sequence[Size] | None, SIZES),
+    "tuple or None": (tuple[Size, ...] | None, tuple(SIZES)),
+    "set": (set[Size], set(SIZES)),
+    "annotated frozenset": (Annotated[frozenset[Size], "sizes"], frozenset(SIZES)),
+    "any set": (AbstractSet[Size], frozenset(SIZES)),
+    "bare set": (set, {1, 2}),
+    "bare list": (list, [1, 2, 1]),
+    "anything": (Any, [1, 2, 1]),
+}
+
+
+@pytest.mark.parametrize(("annotation", "arrives"), COLLECTIONS.values(), ids=COLLECTIONS)
+def test_the_results_of_a_group_arrive_in_the_collection_that_is_asked_for(
+    flowkit_runtime: Runtime, annotation: Any, arrives: Any
+) -> None:
+    seen: list[Any] = []
+    is_typed = "Size" in str(annotation)
+
+    @executor("size")
+    def size(n: int) -> Any:
+        return {"n": n} if is_typed else n
+
+    def together(step: StepContext, *, sizes: Any) -> None:
+        seen.append(sizes)
+
+    together.__annotations__["sizes"] = annotation
+    gather = executor("together")(together)
+    run = start(
+        flowkit_runtime, lambda run: run.step("all", gather, sizes=run.map("a", size, [1, 2, 1])), size, gather
+    )
+    flowkit_runtime.drain()
+    assert run.status() == "succeeded"
+    assert seen == [arrives]
+    assert type(seen[0]) is type(arrives)
+
