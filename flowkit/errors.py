@@ -248,7 +248,11 @@ class StepFailure(Exception):
         if details is not None and not isinstance(details, Mapping):
             raise ValueError(f"{type(self).__name__}: details: expected a dict, got {details!r}")
         self.code = code
-        self.message = str(message) or code
+        try:
+            self.message = str(message) or code
+        except Exception:
+            # Of an exception that cannot be shown, what it means for the step is known all the same.
+            self.message = f"<{type(message).__name__}: its text cannot be shown>"
         self.details = dict(details) if details is not None else None
         if isinstance(message, BaseException):
             self.__cause__ = message

@@ -96,6 +96,8 @@ def member_suffixes(
         for number, value in enumerate(inputs):
             yield f"[{number}]", value
         return
+    if not callable(key):
+        raise GraphError(f"{owner}: key: expected a function of an input, got {key!r}")
     seen: set[str] = set()
     for value in inputs:
         text = str(key(value))

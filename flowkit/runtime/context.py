@@ -126,9 +126,12 @@ class StepContext(Context):
         """Hand over named bytes, at most 1 MiB, that are stored with the result; returns the artifact's id.
 
         Raises:
-            ValueError: a bad name or id, an id used before in this attempt, or a body that is too large.
+            ValueError: a bad name or id, an id used before in this attempt, or a body that is none or too large.
         """
         _require_name("artifact", "name", name)
+        if not isinstance(body, (str, bytes, bytearray, memoryview)):
+            got = type(body).__name__
+            raise ValueError(f"artifact {name!r}: expected bytes or a str, got {got}; step.store_artifact takes files")
         data = body.encode() if isinstance(body, str) else bytes(body)
         if len(data) > ARTIFACT_LIMIT:
             raise ValueError(f"artifact {name!r}: {len(data)} bytes, at most {ARTIFACT_LIMIT}; use step.store_artifact")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from flowkit.errors import ConfigError, RunNotFound
+from flowkit.errors import RunNotFound
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
 from flowkit.model.outputs import Artifact, ArtifactRef, Record
@@ -74,6 +74,7 @@ class Reads:
             ConfigError: a limit, instant or cursor that is none.
         """
         self._parts.check_open()
+        package = package if package is None else checked_id("package", package)
         only = RunFilter(status, package, metadata, since, until)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.runs(tx, only, limit=limit, cursor=cursor)
@@ -85,8 +86,7 @@ class Reads:
             ConfigError: the prefix is no text, or the limit is none.
         """
         self._parts.check_open()
-        if not isinstance(prefix, str):
-            raise ConfigError(f"run_ids: prefix: expected a str, got {prefix!r}")
+        prefix = checked_id("run_ids: prefix", prefix)
         with self._parts.engine.read() as tx:
             return self._parts.engine.views.run_ids(tx, prefix, limit=limit)
 

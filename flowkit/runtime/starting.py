@@ -132,7 +132,7 @@ class Starter:
             body, value = b"null", DEFAULT
         else:
             value, body = self._codec.accept(input, signature.input_type, "input", INPUT_LIMIT)
-        if metadata:
+        if metadata is not None:
             dumps(_object(metadata, "metadata"), "metadata", METADATA_LIMIT)
         # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
         body = canonical(body)

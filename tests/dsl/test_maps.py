@@ -48,6 +48,11 @@ def test_a_key_that_makes_no_id_is_refused(run_of):
         run_of(ocr).map("page", ocr, [7], key=lambda _: "a\x00b")
 
 
+def test_a_key_that_is_no_function_is_refused(run_of):
+    with pytest.raises(GraphError, match="key: expected a function of an input, got 'n'"):
+        run_of(ocr).map("page", ocr, [7], key="n")
+
+
 def test_a_key_that_is_too_long_is_shortened_and_stays_different(run_of):
     run = run_of(ocr)
     run.map("page", ocr, [1, 2], key=lambda page: "k" * 300 + str(page))

@@ -143,6 +143,11 @@ def test_the_message_of_a_failure_is_its_code_where_none_is_given(flowkit_runtim
     assert error_of(flowkit_runtime, raising(Permanent("no_page"))).message == "no_page"
 
 
+def test_a_cause_whose_text_cannot_be_shown_leaves_the_failure_what_it_is(flowkit_runtime: Runtime) -> None:
+    error = error_of(flowkit_runtime, raising(Permanent("no_page", Unspeakable())))
+    assert (error.code, error.message) == ("no_page", "<Unspeakable: its text cannot be shown>")
+
+
 @pytest.mark.parametrize("failure", [Mute(), Strange()], ids=["mute", "strange"])
 def test_a_step_failure_that_is_not_what_it_should_be_is_recorded_all_the_same(
     flowkit_runtime: Runtime, failure: Exception

@@ -176,6 +176,8 @@ def test_a_package_that_another_process_registered_says_from_which_module(
         ({"metadata": {"x": "y" * 20_000}}, InvalidInput, "metadata"),
         ({"metadata": 5}, InvalidInput, "metadata"),
         ({"metadata": ["a"]}, InvalidInput, "metadata"),
+        ({"metadata": []}, InvalidInput, "metadata"),
+        ({"metadata": ""}, InvalidInput, "metadata"),
     ],
 )
 def test_what_may_not_be_said_of_a_run_is_named(

@@ -76,6 +76,8 @@ def test_a_second_record_of_one_key_replaces_the_first(flowkit_runtime: Runtime)
         (lambda step: step.store_artifact("a", b""), "executor_error"),
         (lambda step: step.projection("p"), "executor_error"),
         (lambda step: step.progress(float("nan")), "executor_error"),
+        (lambda step: step.artifact("page.txt", 5), "executor_error"),
+        (lambda step: step.artifact("page.txt", Path("page.txt")), "executor_error"),
         (lambda step: step.progress("half"), "executor_error"),
         (lambda step: step.progress(1, total=object()), "executor_error"),
     ],
