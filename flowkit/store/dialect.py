@@ -20,6 +20,7 @@ class Dialect(Protocol):
     begin: str
     begin_reading: str
     one_writer: bool
+    elsewhere: str
 
     @property
     def database(self) -> Any:
@@ -67,8 +68,8 @@ class Dialect(Protocol):
     def alone(self, name: str) -> Any:
         """Return a query that waits until no other transaction asks for any of the strings bound as *name*."""
 
-    def find_table(self, name: str) -> str:
-        """Return SQL that gives a row if the store has this table."""
+    def columns_of(self, name: str) -> str:
+        """Return SQL that gives the names of a table's columns; nothing, if the place has no such table or view."""
 
     def migrating(self) -> str | None:
         """Return SQL with which a transaction that migrates begins, for one at a time."""
@@ -94,6 +95,7 @@ class SQLiteDialect:
     begin = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"
     one_writer = True
+    elsewhere = "give flowkit a file of its own"
 
     def __init__(self) -> None:
         self.database = peewee.SqliteDatabase(None)
@@ -147,9 +149,9 @@ class SQLiteDialect:
         """Return a query that does nothing: who writes is alone."""
         return self.texts(name)
 
-    def find_table(self, name: str) -> str:
-        """Return SQL that gives a row if the store has this table."""
-        return f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{name}'"
+    def columns_of(self, name: str) -> str:
+        """Return SQL that gives the names of a table's columns."""
+        return f"SELECT name FROM pragma_table_info('{name}', 'main')"
 
     def migrating(self) -> str | None:
         """Return nothing: who writes is alone."""
@@ -186,6 +188,7 @@ class PostgresDialect:
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     one_writer = False
+    elsewhere = "give flowkit a schema of its own, PostgresStore(..., schema=...)"
 
     @property
     def schema(self) -> str:
@@ -268,9 +271,9 @@ class PostgresDialect:
         """The lock that every transaction which may lease holds, together with all others."""
         return zlib.crc32(f"leasing {self.schema}".encode())
 
-    def find_table(self, name: str) -> str:
-        """Return SQL that gives a row if the store has this table."""
-        return f"SELECT 1 WHERE to_regclass({_quoted(f'{self.schema}.{name}')}) IS NOT NULL"
+    def columns_of(self, name: str) -> str:
+        """Return SQL that gives the names of a table's columns, those of the system among them."""
+        return f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({_quoted(f'{self.schema}.{name}')})"
 
     def migrating(self) -> str | None:
         """Return SQL that waits until no other process migrates this schema; the lock ends with the transaction."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flowkit.clock import Clock
-from flowkit.errors import SchemaTooNew
+from flowkit.errors import SchemaTooNew, StoreError
 from flowkit.store.connector import Connector
 from flowkit.store.database import Database, Session
 from flowkit.store.tables import Tables
@@ -39,6 +39,7 @@ def migrate(
     Raises:
         SchemaTooNew: a newer flowkit wrote it; nothing was changed.
         StoreError: the next step removes something, no copy could be kept, and nobody consents; that step is not made.
+            Or there is no store yet, but somebody else's table has the name of one of its tables.
     """
     with db.read() as session:
         found = first = stored_version(session)
@@ -59,6 +60,7 @@ def migrate(
 
 def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, Step], version: int) -> int:
     if found == 0:
+        _refuse_others(session, tables)
         for statement in (*session.dialect.founding(), *creation(tables)):
             session.script(statement)
         for key, number in (("schema", version), ("clock_high", 0), ("repairs", 0), ("run", 0), ("record", 0)):
@@ -67,6 +69,17 @@ def _advance(session: Session, tables: Tables, found: int, steps: Mapping[int, S
     steps[found + 1](session)
     session.script(f"UPDATE meta SET number = {found + 1} WHERE key = 'schema' AND number = {found}")
     return found + 1
+
+
+def _refuse_others(session: Session, tables: Tables) -> None:
+    names = [table._meta.table_name for table in tables.all()]
+    taken = [name for name in names if session.script(session.dialect.columns_of(name))]
+    if taken:
+        what = "a table" if len(taken) == 1 else "tables"
+        raise StoreError(
+            f"this database has {what} {', '.join(taken)} that flowkit did not make, where it needs its own of that "
+            f"name; it was left untouched: {session.dialect.elsewhere}"
+        )
 
 
 def _run(session: Session, sql: str | None) -> None:
@@ -94,7 +107,9 @@ def _refuse_newer(found: int, version: int) -> None:
 
 def stored_version(session: Session) -> int:
     """Return the store's schema version; 0 where there is none yet."""
-    if not session.script(session.dialect.find_table("meta")):
+    columns = {name for (name,) in session.script(session.dialect.columns_of("meta"))}
+    if not columns >= {"key", "number"}:
+        # None, or somebody else's: who makes a store there is told so.
         return 0
     rows = session.script("SELECT number FROM meta WHERE key = 'schema'")
     return int(rows[0][0]) if rows else 0

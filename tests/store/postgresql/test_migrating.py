@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from flowkit import StoreError, SystemClock
@@ -50,3 +51,13 @@ def test_with_consent_it_is_made(opened: tuple[Database, Tables]) -> None:
 def test_the_version_is_told_without_making_a_store(postgres: Databases) -> None:
     with postgres.empty() as place:
         assert [store_of(place.url).version(SystemClock()) for _ in range(2)] == [0, 0]
+
+
+def test_a_schema_with_tables_of_somebody_elses_is_refused_and_left_untouched(postgres: Databases) -> None:
+    with postgres.empty() as place:
+        with psycopg.connect(place.url, autocommit=True) as connection:
+            connection.execute("CREATE SCHEMA flowkit")
+            connection.execute("CREATE TABLE flowkit.runs (title text)")
+        with pytest.raises(StoreError, match="has a table runs that flowkit did not make.*a schema of its own"):
+            store_of(place.url).open(SystemClock())
+        assert store_of(place.url).version(SystemClock()) == 0

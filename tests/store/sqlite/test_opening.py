@@ -8,9 +8,19 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import peewee
 import pytest
 
-from flowkit import ConfigError, DataCorrupted, Runtime, SchemaTooNew, SQLiteStore, StoreFull, StoreUnavailable
+from flowkit import (
+    ConfigError,
+    DataCorrupted,
+    Runtime,
+    SchemaTooNew,
+    SQLiteStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from flowkit.clock import SystemClock
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
@@ -175,3 +185,18 @@ def test_keys_are_never_handed_out_again_whatever_is_pruned(path: Path) -> None:
         taken = [counters.take(tx, counters.asking(name, count)) for name, count in wanted]
         assert [list(one) for one in taken] == [[1, 2, 3], [4], [1, 2]]
     db.close()
+
+
+@pytest.mark.parametrize("table", ["records (title)", "meta (name, value)", "meta (key, number)"], ids=str)
+def test_a_database_whose_tables_have_the_names_of_flowkits_is_refused_and_left_untouched(
+    path: Path, table: str
+) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE {table}")
+    name = table.split()[0]
+    for store in (SQLiteStore(path), SQLiteStore(database=peewee.SqliteDatabase(str(path)))):
+        with pytest.raises(StoreError, match=f"has a table {name} that flowkit did not make.*a file of its own"):
+            Runtime(store, entry_points=False)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
