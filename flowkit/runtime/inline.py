@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import attrs
 
 from flowkit.clock import Micros
+from flowkit.errors import StoreError
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
-from flowkit.model.step import LeasedStep
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.worker import Worker
@@ -71,25 +73,28 @@ class Inline:
 
     def run_once(self, run: int | None = None) -> CycleResult:
         """Make one deterministic pass in the calling thread: one attempt after another, each step at most once."""
+        try:
+            return self._pass(run)
+        except KeyboardInterrupt:
+            self.crew.give_up()
+            with suppress(StoreError):
+                self._worker.turn(0)
+            raise
+
+    def _pass(self, run: int | None) -> CycleResult:
         seen: list[int] = []
         total = CycleResult()
         while len(seen) < self._worker.crew.size:
             turned = self._worker.turn(1, run=run, skip=seen)
             total += counted(turned)
+            for leased in turned.leased:
+                seen.append(leased.key)
+                self._run_to_its_end(self._worker.crew.prepare(leased))
+            if turned.refused is not None:
+                raise turned.refused
             if not turned.leased:
                 return total
-            seen.append(turned.leased[0].key)
-            self._attempt_here(turned.leased[0])
         return total + counted(self._worker.turn(0))
-
-    def _attempt_here(self, leased: LeasedStep) -> None:
-        attempt = self._worker.crew.prepare(leased)
-        try:
-            self._run_to_its_end(attempt)
-        except KeyboardInterrupt:
-            self._worker.crew.give_up()
-            self._worker.turn(0)
-            raise
 
     def _run_to_its_end(self, attempt: Attempt) -> None:
         definition = attempt.executable.definition

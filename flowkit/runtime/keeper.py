@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 
-from flowkit.clock import Clock, micros
+from flowkit.clock import SECOND, Clock, micros
 from flowkit.errors import StoreError
 from flowkit.model.lease import extend_every, trusted_for
 from flowkit.model.outcome import AttemptTimeout
@@ -47,12 +47,15 @@ class Keeper:
 
     def add(self, attempt: Attempt) -> None:
         """Keep an attempt from now on."""
-        now = self._clock.monotonic()
-        attempt.trusted_until = now + trusted_for(self._lease)
+        # The lease counts from when it was taken, however long it took to come here.
+        taken = self._clock.monotonic() - max(0, self._clock.now() - attempt.leased.lease.acquired_at) / SECOND
+        attempt.trusted_until = taken + trusted_for(self._lease)
         attempt.nudge = self._nudge
         with self._lock:
-            if not self._attempts:
-                self._extend_at = now + extend_every(self._lease)
+            due = taken + extend_every(self._lease)
+            if not self._attempts or due < self._extend_at:
+                self._extend_at = due
+                self._nudge(due)
             self._attempts[id(attempt)] = attempt
             if self._thread is None and not self._closed:
                 self._start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -77,7 +76,7 @@ class Worker:
         self.stand_still_if_crashed()
         self._kept += self.crew.collect()
         self._cycle.listening = self._telemetry.listening
-        free = self._free if slots is None else min(slots, self.crew.free)
+        free = self._free if slots is None else min(slots, self._room)
         settles = bool(self._kept)
         if settles:
             self._point("before_commit")
@@ -94,11 +93,20 @@ class Worker:
     @property
     def _free(self) -> int:
         # Whoever makes a pass for a loop that was told to stop, or crashed, leases nothing for it.
-        return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self.crew.free
+        return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self._room
+
+    @property
+    def _room(self) -> int:
+        return max(0, self.crew.free - self._cycle.owed)
 
     def _tell(self, turned: Turned) -> None:
-        self._telemetry.tell(turned.events)
-        self._wakeups.tell(turned.events)
+        try:
+            self._telemetry.tell(turned.events)
+            self._wakeups.tell(turned.events)
+        except BaseException:
+            # Ctrl-C in an observer: what is leased is launched, for whoever stops now gives back what is in flight.
+            self.crew.launch(turned.leased)
+            raise
         self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
 
     def loop(
@@ -119,7 +127,7 @@ class Worker:
                     self._pass(poll_interval)
                     self._pause = 0.0
                 except StoreError as error:
-                    self._wait_out(error)
+                    self._wait_out(error, stop)
 
     def _pass(self, poll_interval: float) -> None:
         self.stand_still_if_crashed()
@@ -133,6 +141,8 @@ class Worker:
         self._gather()
         turned = self.turn()
         self.crew.launch(turned.leased)
+        if turned.refused is not None:
+            raise turned.refused
         if turned.leased or turned.contended:
             self._rest_briefly(poll_interval)
 
@@ -197,10 +207,10 @@ class Worker:
         self._go_on(lambda: self._loaded(taken))
 
     def _loaded(self, taken: Taken) -> Turned:
-        leased, events = self._cycle.load(taken)
-        turned = Turned([], [], leased, events, 0, taken.due_at, taken.limited, taken.contended)
+        turned = Turned()
+        self._cycle.hand_out(taken, turned)
         self._tell(turned)
-        if leased:
+        if turned.leased:
             self._point("after_lease")
         return turned
 
@@ -219,7 +229,7 @@ class Worker:
                 raise
         else:
             due = turned.due_at is not None and turned.due_at < self.baton.rests_until
-            if due or turned.limited or turned.contended:
+            if due or turned.limited or turned.contended or turned.refused is not None:
                 self.crew.wake.set()
             elif not self.crew.in_flight:
                 self._tell_idle({})
@@ -242,12 +252,16 @@ class Worker:
         limited = [Event("queue_rate_limited", now, queue=queue, fields={"until": at}) for queue, at in held.items()]
         self._telemetry.tell([*limited, Event("idle", now)])
 
-    def _wait_out(self, error: StoreError) -> None:
+    def _wait_out(self, error: StoreError, is_over: Callable[[], bool]) -> None:
         # A full disk or a locked store is no reason to spin, nor to end: what is held is offered again.
         first, most = PAUSE_AFTER_ERROR
         self._pause = min(most, self._pause * 2 or first)
         self._telemetry.log.warning("store_refused_cycle", error=str(error), retry_in=self._pause)
-        self._clock.wait(threading.Event(), self._pause)
+        until = self._clock.monotonic() + self._pause
+        # Outcomes that come in meanwhile wake it too, and are no reason to ask the store sooner.
+        while not is_over() and (left := until - self._clock.monotonic()) > 0:
+            self._clock.wait(self.crew.wake, left)
+            self.crew.wake.clear()
 
     def finish(self, grace: Callable[[], float]) -> None:
         """Stop: let what is in flight end, for at most *grace* seconds, then give the rest back to the next worker.
@@ -256,18 +270,25 @@ class Worker:
             grace: asked again and again, for whoever stops a worker may lose patience.
         """
         since = self._clock.monotonic()
-        while self.crew.in_flight > self.crew.zombies or self.crew.has_mail or self._kept:
+        while self.crew.in_flight > self.crew.zombies or self._has_to_turn:
             self.stand_still_if_crashed()
             left = since + grace() - self._clock.monotonic()
             if left <= 0:
                 self.crew.give_up()
             self.crew.wake.clear()
-            if not (self.crew.has_mail or self._kept):
+            if not self._has_to_turn:
                 self._clock.wait(self.crew.wake, min(left, 0.25))
                 continue
             try:
-                self.turn(0)
+                turned = self.turn(0)
+                self.crew.launch(turned.leased)
+                if turned.refused is not None:
+                    raise turned.refused
             except StoreError as error:
                 if left <= 0:
                     return
-                self._wait_out(error)
+                self._wait_out(error, lambda: self._clock.monotonic() >= since + grace())
+
+    @property
+    def _has_to_turn(self) -> bool:
+        return self.crew.has_mail or bool(self._kept) or self._cycle.owed > 0

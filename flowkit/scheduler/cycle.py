@@ -29,7 +29,7 @@ from flowkit.store.tally import Tally
 
 @struct
 class Taken:
-    """What a transaction leased; once that is committed, what the steps are is read with ``Cycle.load``.
+    """What a transaction leased; once that is committed, what the steps are is read with ``Cycle.hand_out``.
 
     Attributes:
         grant: the leases, if there are any.
@@ -53,6 +53,7 @@ class Turned:
         leased: the steps to attempt now.
         promoted: how many waiting steps became ready.
         due_at, limited, contended: of what was taken.
+        refused: why not all that is leased could be read yet; the next turn tries again.
     """
 
     verdicts: list[Verdict] = attrs.field(factory=list)
@@ -63,6 +64,7 @@ class Turned:
     due_at: Micros | None = None
     limited: bool = False
     contended: bool = False
+    refused: StoreError | None = None
 
     def add(self, other: Turned) -> None:
         """Count what another transaction of the same pass did."""
@@ -72,6 +74,7 @@ class Turned:
         self.events += other.events
         self.promoted += other.promoted
         self.due_at, self.limited, self.contended = other.due_at, other.limited, other.contended
+        self.refused = other.refused
 
 
 class Cycle:
@@ -91,7 +94,13 @@ class Cycle:
         self._turns = Turns()
         self._sweeper = Sweeper(engine, lease)
         self._search = Search(engine)
+        self._owed: list[Grant] = []
         self.listening = True
+
+    @property
+    def owed(self) -> int:
+        """How many steps are leased that could not be read yet: a slot is to be kept for each."""
+        return sum(len(grant.taken.held) for grant in self._owed) if self._owed else 0
 
     def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
         """Settle what came back and lease what is next; should the batch be refused, settle it one by one.
@@ -141,9 +150,7 @@ class Cycle:
             taken = self._take(tx, demand, tally, None if tally.stirred else looking)
             turned.events = engine.history.close(tx, tally)
         turned.promoted = tally.promoted
-        turned.leased, events = self.load(taken)
-        turned.events += events
-        turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
+        self.hand_out(taken, turned)
         if left:
             self._sweep_waiting(turned)
         return turned
@@ -154,19 +161,39 @@ class Cycle:
         self._sweeper.keep_time(tx, tally)
         return self._take(tx, demand, tally)
 
-    def load(self, taken: Taken) -> tuple[list[LeasedStep], list[Event]]:
-        """Read what was leased, after the commit; returns the steps and what is to be told of them."""
-        grant = taken.grant
-        if grant is None:
-            return [], []
+    def hand_out(self, taken: Taken, turned: Turned) -> None:
+        """Read what was leased, after the commit, and what could not be read before; add it to *turned*.
+
+        Raises:
+            StoreError: somebody changed out of turn what was leased, which is left to expire.
+        """
+        turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
+        if taken.grant is not None:
+            taken.grant.taken.check()
+            self._owed.append(taken.grant)
+        while self._owed:
+            try:
+                self._load(self._owed[0], turned)
+            except StoreError as error:
+                # The leases are held: left alone they would end as if this worker had died.
+                turned.refused = error
+                return
+            del self._owed[0]
+
+    def _load(self, grant: Grant, turned: Turned) -> None:
+        if self._engine.db.clock.now() >= grant.now + grant.claim.lease:
+            return  # It was owed for too long: another worker may have it by now.
         leased = self._engine.leases.load(grant)
-        if not self.listening:
-            return leased, []
-        return leased, [_leased_event(step, row.ready_at, grant.now) for step, row in zip(leased, grant.taken.held)]
+        turned.leased += leased
+        if self.listening:
+            for step, row in zip(leased, grant.taken.held):
+                turned.events.append(_leased_event(step, row.ready_at, grant.now))
 
     def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
         """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
         engine = self._engine
+        if self._owed:
+            return True, engine.db.clock.now(), {}
         with engine.read() as tx:
             now = tx.now()
             seen = engine.lanes.glance(tx, demand.kinds, demand.queues)

@@ -165,7 +165,6 @@ class Leases:
 
         It never changes, so it is read after the commit, as far as it was not asked for, or stored, before.
         """
-        grant.taken.check()
         held = grant.taken.held
         rows = grant.specs() if grant.specs is not None else self._read(self._load, [row.key for row in held])
         specs = {row[0]: row for row in rows}

@@ -16,6 +16,7 @@ class FrailStore:
     Attributes:
         forgets: the next commit is made, but its acknowledgement is lost.
         broken: what every transaction is refused with, while it says something.
+        unreadable: what every read outside of transactions is refused with, likewise.
     """
 
     def __init__(self, place: Place) -> None:
@@ -23,6 +24,7 @@ class FrailStore:
         self._error = place.driver_error
         self.forgets = False
         self.broken = ""
+        self.unreadable = ""
 
     def watcher(self) -> None:
         """Nobody else commits."""
@@ -30,7 +32,7 @@ class FrailStore:
     def open(self, clock: Clock) -> Engine:
         """Open the store."""
         connector: Any = self._connector
-        begin, commit = connector.begin, connector.commit
+        begin, commit, read = connector.begin, connector.commit, connector.read
 
         def frail_begin(raw: Any, first: Any = ()) -> Any:
             if self.broken:
@@ -43,5 +45,10 @@ class FrailStore:
                 self.forgets = False
                 raise self._error("disk I/O error")
 
-        connector.begin, connector.commit = frail_begin, frail_commit
+        def frail_read(raw: Any) -> None:
+            if self.unreadable:
+                raise self._error(self.unreadable)
+            read(raw)
+
+        connector.begin, connector.commit, connector.read = frail_begin, frail_commit, frail_read
         return Engine(connector, clock)

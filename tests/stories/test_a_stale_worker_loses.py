@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowkit import LeaseLost, Runtime, StepContext, executor
+from flowkit import Event, LeaseLost, Runtime, StepContext, executor
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import LEASE_SECONDS, Meeting, echo, eventually, in_background, outcomes, standing, start
@@ -166,3 +166,29 @@ def test_a_forced_retry_fences_the_attempt_that_runs(flowkit_runtime: Runtime, h
     attempts = flowkit_runtime.attempts("story", "count")
     assert [(one.generation, one.attempt, one.outcome) for one in attempts] == [(0, 1, "fenced"), (1, 1, "succeeded")]
     assert standing(flowkit_runtime, "story") == {"count": "succeeded", "child": "succeeded"}
+
+
+def test_an_attempt_that_an_observer_held_up_for_longer_than_the_lease_is_told_to_stop_at_once(
+    flowkit_clock: FakeClock, open_runtime: OpenRuntime
+) -> None:
+    stopped: list[int] = []
+    others: list[Runtime] = []
+
+    @executor("count")
+    def slow_count(step: StepContext) -> None:
+        eventually(lambda: step.canceled)
+        stopped.append(step.attempt)
+
+    def hold_up(event: Event) -> None:
+        if event.name == "step_leased" and not others:
+            flowkit_clock.advance(LEASE_SECONDS + 1)
+            others.append(open_runtime(quick_count))
+            others[0].run_once()
+
+    slow = open_runtime(slow_count, observers=[hold_up])
+    run = start(slow, lambda run: run.step("count", slow_count), slow_count)
+    slow.run_once()
+    flowkit_clock.advance(2)
+    others[0].run_once()
+    assert stopped == [1]
+    assert outcomes(slow, run.id, "count") == [(1, "lost"), (2, "succeeded")]

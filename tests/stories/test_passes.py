@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import CycleResult, Retry, Retryable, RunBuilder, Runtime, StepContext, executor, package
+from flowkit import CycleResult, Event, Retry, Retryable, RunBuilder, Runtime, StepContext, executor, package
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -88,6 +88,23 @@ def test_ctrl_c_in_a_pass_is_the_programs_and_the_step_is_given_back_at_once(
     assert other.run_once() == CycleResult(succeeded=1)
     # What was interrupted is charged to nobody.
     assert outcomes(other, run.id, "a") == [(1, "released"), (1, "succeeded")]
+
+
+@pytest.mark.parametrize("call", ["run_once", "start_workers"])
+def test_ctrl_c_in_an_observer_gives_back_the_step_that_it_was_told_of(open_runtime: OpenRuntime, call: str) -> None:
+    interrupts = [True]
+
+    def interrupted(event: Event) -> None:
+        if event.name == "step_leased" and interrupts.pop():
+            raise KeyboardInterrupt
+
+    runtime = open_runtime(echo, observers=[interrupted])
+    run = start(runtime, lambda run: run.step("a", echo, 1, retry=Retry(max_attempts=1)), echo)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(runtime, call)()
+    interrupts.append(False)
+    runtime.drain()
+    assert standing(runtime, run.id) == {"a": "succeeded"}
 
 
 def test_a_pass_counts_what_was_canceled(flowkit_runtime: Runtime) -> None:

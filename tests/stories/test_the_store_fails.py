@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from flowkit import LeaseLost, Runtime, StepContext, StoreFull, StoreUnavailable, executor
+from flowkit import LeaseLost, Retry, RunBuilder, RunHandle, Runtime, StepContext, StoreFull, StoreUnavailable, executor
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.frail import FrailStore
@@ -149,3 +150,77 @@ def test_a_result_that_was_finished_meanwhile_is_offered_all_the_same(
     eventually(lambda: not worker.is_alive() or flowkit_clock.advance(LEASE_SECONDS / 30))
     assert outcomes(runtime, run.id, "a") == [(1, "succeeded")]
     assert run.result() == "finished"
+
+
+def leased_but_unreadable(runtime: Runtime, store: FrailStore, calls: list[int], retry: Retry) -> RunHandle[Any]:
+    """Start a run whose last step is leased when the result of its first can no longer be read."""
+
+    @executor("breaks")
+    def breaks(step: StepContext) -> int:
+        store.unreadable = "disk I/O error"
+        return 2
+
+    @executor("sum", retry=retry)
+    def add(step: StepContext, *, a: int, b: int) -> int:
+        calls.append(step.attempt)
+        return a + b
+
+    def describe(run: RunBuilder) -> Any:
+        a = run.step("a", echo, 1)
+        return run.step("sum", add, a=a, b=run.step("b", breaks, after=a))
+
+    return start(runtime, describe, echo, breaks, add)
+
+
+@pytest.mark.parametrize("in_background", [False, True], ids=["inline", "workers"])
+def test_a_leased_step_whose_input_cannot_be_read_at_once_is_attempted_when_it_can_be(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, *, in_background: bool
+) -> None:
+    calls: list[int] = []
+    run = leased_but_unreadable(runtime, store, calls, Retry(max_attempts=1))
+    if in_background:
+        with runtime.workers():
+            eventually(lambda: store.unreadable)
+            for _ in range(3):
+                flowkit_clock.advance(1)
+            store.unreadable = ""
+            eventually(lambda: flowkit_clock.advance(0.1) or run.status() == "succeeded")
+    else:
+        with pytest.raises(StoreUnavailable):
+            runtime.drain()
+        with pytest.raises(StoreUnavailable):
+            runtime.run_once()
+        store.unreadable = ""
+        assert runtime.drain().processed == 1
+    assert (run.result(), calls) == (3, [1])
+
+
+def test_a_worker_that_stops_gives_back_a_leased_step_that_it_could_not_read(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock
+) -> None:
+    calls: list[int] = []
+    run = leased_but_unreadable(runtime, store, calls, Retry(max_attempts=1))
+    with runtime.workers():
+        eventually(lambda: store.unreadable)
+        runtime.shutdown(grace=5)
+        flowkit_clock.advance(1)
+        store.unreadable = ""
+        eventually(lambda: flowkit_clock.advance(0.1) or standing(runtime, run.id)["sum"] != "running")
+    runtime.drain()
+    assert (run.result(), calls) == (3, [1])
+
+
+def test_a_leased_step_that_could_not_be_read_for_as_long_as_its_lease_is_left_to_whoever_takes_it_back(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock
+) -> None:
+    calls: list[int] = []
+    run = leased_but_unreadable(runtime, store, calls, Retry())
+    with pytest.raises(StoreUnavailable):
+        runtime.drain()
+    flowkit_clock.advance(LEASE_SECONDS)
+    store.unreadable = ""
+    runtime.drain()
+    flowkit_clock.advance(60)
+    runtime.drain()
+    assert outcomes(runtime, run.id, "sum") == [(1, "lost"), (2, "succeeded")]
+    assert (run.result(), calls) == (3, [2])
