@@ -21,6 +21,7 @@ _COLLECTIONS = (
     collections.abc.Iterable,
     collections.abc.Collection,
     collections.abc.Set,
+    collections.abc.MutableSet,
     collections.abc.MutableSequence,
 )
 
@@ -40,23 +41,41 @@ def disagrees(returned: Any, wanted: Any) -> bool:
 
 def list_disagrees(returned: Any, wanted: Any) -> bool:
     """Whether no list of *returned* could be one of *wanted*, or *wanted* is plainly no collection."""
-    wanted = _without_none(_bare(wanted))
+    wanted = bare(wanted)
     if wanted is ANY or wanted is Any:
         return False
     origin = typing.get_origin(wanted) or wanted
     if origin in _COLLECTIONS:
-        return disagrees(returned, _element(wanted))
+        return disagrees(returned, _without_none(element_of(wanted)))
     return disagrees(list, wanted)
 
 
-def _element(collection: Any) -> Any:
+def length_of(annotation: Any) -> int | None:
+    """Return how many elements the annotation of a tuple names one by one; None for one that takes any number."""
+    collection = bare(annotation)
     arguments = typing.get_args(collection)
-    homogeneous = len(arguments) == 1 or (len(arguments) == 2 and arguments[1] is Ellipsis)
-    return _without_none(arguments[0]) if homogeneous else ANY
+    if typing.get_origin(collection) is not tuple or not arguments or arguments[-1] is Ellipsis:
+        return None
+    return len(arguments) if arguments != ((),) else 0
+
+
+def element_of(annotation: Any, place: int | None = None) -> Any:
+    """Return the type of the elements of a collection's annotation; anything else says nothing about them.
+
+    Args:
+        place: of which element; None for what holds for every one of them.
+    """
+    collection = bare(annotation)
+    arguments = typing.get_args(collection)
+    if typing.get_origin(collection) not in _COLLECTIONS or not arguments:
+        return ANY
+    if length_of(collection) is None:
+        return arguments[0]
+    return arguments[place] if place is not None else ANY
 
 
 def _plain_class(annotation: Any) -> type | None:
-    annotation = _without_none(_bare(annotation))
+    annotation = bare(annotation)
     cls = typing.get_origin(annotation) or annotation
     if cls is dict or typing.is_typeddict(cls):
         return dict
@@ -68,7 +87,12 @@ def _plain_class(annotation: Any) -> type | None:
     return None if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False) else cls
 
 
-def _bare(annotation: Any) -> Any:
+def bare(annotation: Any) -> Any:
+    """Return an annotation without what is said beside it, and without None; ``ANY`` for a union of several."""
+    return _without_none(_unannotated(annotation))
+
+
+def _unannotated(annotation: Any) -> Any:
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     return annotation
@@ -78,7 +102,7 @@ def _without_none(annotation: Any) -> Any:
     if typing.get_origin(annotation) not in (Union, types.UnionType):
         return annotation
     others = [one for one in typing.get_args(annotation) if one is not type(None)]
-    return _bare(others[0]) if len(others) == 1 else ANY
+    return _unannotated(others[0]) if len(others) == 1 else ANY
 
 
 def _is_related(source: type, target: type) -> bool:

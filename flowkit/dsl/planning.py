@@ -8,13 +8,13 @@ from typing import Any
 
 import attrs
 
-from flowkit.dsl.agreement import disagrees, list_disagrees
+from flowkit.dsl.agreement import disagrees, length_of, list_disagrees
 from flowkit.dsl.bindings import Bound
 from flowkit.dsl.declarations import Declaration
 from flowkit.dsl.graph import Wait, spans_in_order, wire
 from flowkit.dsl.kinds import Kind
 from flowkit.errors import GraphError
-from flowkit.model.plan import Binding, Node, Output, Plan, Span, StepSpec
+from flowkit.model.plan import Binding, Node, Output, Plan, Span, StepSpec, nodes_of
 
 Resolve = Callable[[str], Node]
 """Gives the number of a step named by id, or the id itself where it is stored already; else raises ``GraphError``."""
@@ -55,6 +55,8 @@ class Assembly:
     def _binding(self, declaration: Declaration, bound: Bound) -> Binding:
         spans = resolved_spans(bound.targets.nodes, self.resolve)
         parameter = declaration.kind.parameters.get(bound.name)
+        if parameter is not None and bound.many:
+            self._refuse_other_length(declaration, bound, spans, parameter.annotation)
         for number, source in self._sources(spans) if parameter is not None else ():
             judged = (id(declaration.kind), bound.name, bound.many, id(source))
             if judged not in self._agreed:
@@ -73,6 +75,17 @@ class Assembly:
                 declaration = self.declarations[place]
                 yield max(first, declaration.first), declaration.kind
                 place += 1
+
+    def _refuse_other_length(
+        self, declaration: Declaration, bound: Bound, spans: Iterable[Span], annotation: Any
+    ) -> None:
+        wanted = length_of(annotation)
+        given = sum(1 for _ in nodes_of(spans)) if wanted is not None else None
+        if given != wanted:
+            raise GraphError(
+                f"step {self.ids[declaration.first]!r}: executor {declaration.kind.name!r} takes {_shown(annotation)} "
+                f"as {bound.name!r}, which is {wanted} long, but {given} results are bound to it"
+            )
 
     def _refuse_disagreement(self, declaration: Declaration, bound: Bound, number: int, source: Kind) -> None:
         wanted = declaration.kind.parameters[bound.name].annotation

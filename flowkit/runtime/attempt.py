@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from flowkit.clock import Micros
@@ -98,15 +97,15 @@ def _bound(attempt: Attempt) -> dict[str, Any]:
             message = f"executor {leased.kind!r} has no result parameter {binding.name!r} any more"
             raise _Refused("invalid_input", message)
         places = [place for span in binding.spans for place in range(int(span[0]), int(span[1]) + 1)]
-        decode = partial(executable.decode_result, binding)
-        decoded = [_decoded(decode, leased.results.get(place)) for place in places]
+        bodies = [leased.results.get(place) for place in places]
+        decoded = [_decoded(executable.decode_result, binding, body, at) for at, body in enumerate(bodies)]
         values[binding.name] = gathered(parameter.annotation, decoded) if binding.many else decoded[0]
     return values
 
 
-def _decoded(decode: Callable[[Any], Any], body: bytes | None) -> Any:
+def _decoded(decode: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return decode(body)
+        return decode(*arguments)
     except InvalidInput as error:
         raise _Refused("invalid_input", str(error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -111,8 +112,8 @@ class _Trial:
         return self._judged[asked]
 
     def _misfits(self, executable: Executable, step: OpenStep, binding: Binding) -> Iterator[str]:
-        for body in self._engine.unfinished.bound(step, binding):
-            message = _misfit(lambda stored: executable.decode_result(binding, stored), body)
+        for place, body in self._engine.unfinished.bound(step, binding):
+            message = _misfit(partial(executable.decode_result, binding, place=place), body)
             if message:
                 yield message
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import attrs
 
+from flowkit.dsl.agreement import element_of, length_of
 from flowkit.dsl.decorators import definitions_of
 from flowkit.dsl.kinds import RemoteKind
-from flowkit.errors import ConfigError, DuplicateExecutor, DuplicatePackage, ExecutorSignatureError
+from flowkit.errors import ConfigError, DuplicateExecutor, DuplicatePackage, ExecutorSignatureError, InvalidInput
 from flowkit.model.codec import Codec
 from flowkit.model.definitions import ExecutorDef, PackageDef, Signature
 from flowkit.model.gate import RESULT_LIMIT
 from flowkit.model.plan import Binding
-from flowkit.runtime.results import element_of
 
 Decoder = Callable[[bytes], Any]
 
@@ -29,19 +29,34 @@ class Executable:
     decode_input: Decoder
     encode_result: Callable[[Any], bytes]
     _codec: Codec = attrs.field(repr=False)
-    _decoders: dict[str, Decoder] = attrs.field(factory=dict, repr=False)
+    _decoders: dict[tuple[str, int | None], Decoder] = attrs.field(factory=dict, repr=False)
 
-    def decode_result(self, binding: Binding, body: bytes | None) -> Any:
-        """Decode one upstream result for the parameter it is bound to; a step without one gives None."""
-        if body is None:
-            return None
-        decoder = self._decoders.get(binding.name)
-        if decoder is None:
-            annotation = self.signature.results[binding.name].annotation
-            wanted = element_of(annotation) if binding.many else annotation
-            decoder = self._codec.decoder(wanted, f"result bound to {binding.name!r}")
-            self._decoders[binding.name] = decoder
-        return decoder(body)
+    def decode_result(self, binding: Binding, body: bytes | None, place: int = 0) -> Any:
+        """Decode one upstream result for the parameter it is bound to.
+
+        Args:
+            body: what is stored; None for a step that has no result, which gives None.
+            place: where it stands among the results that are bound to this parameter.
+
+        Raises:
+            InvalidInput: it does not fit the annotation.
+        """
+        decoder = self._decoders.get((binding.name, None)) or self._decoder(binding, place)
+        if body is not None:
+            return decoder(body)
+        try:
+            return decoder(b"null")
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}; that step has no result: let the parameter be X | None") from None
+
+    def _decoder(self, binding: Binding, place: int) -> Decoder:
+        annotation = self.signature.results[binding.name].annotation
+        # One serves all of a list, unless a tuple says of each what it is.
+        of = place if binding.many and length_of(annotation) is not None else None
+        wanted = element_of(annotation, of) if binding.many else annotation
+        decoder = self._codec.decoder(wanted, f"result bound to {binding.name!r}")
+        self._decoders[binding.name, of] = decoder
+        return decoder
 
 
 def executable(definition: ExecutorDef, codec: Codec) -> Executable:

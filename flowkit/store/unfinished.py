@@ -63,7 +63,7 @@ class Unfinished:
     @statement
     def _results(self) -> Any:
         res = self._t.results
-        return res.select(res.body).where(res.step.in_(self.db.dialect.keys("keys")))
+        return res.select(res.step, res.body).where(res.step.in_(self.db.dialect.keys("keys")))
 
     def runs(self) -> Iterator[tuple[int, str]]:
         """Yield the key and id of every run that has not ended, oldest first."""
@@ -87,14 +87,19 @@ class Unfinished:
                 return
             first = page[-1].key + 1
 
-    def bound(self, step: OpenStep, binding: Binding) -> Iterator[bytes | None]:
-        """Yield those results that are bound to a step and committed already; None for one that returned nothing."""
+    def bound(self, step: OpenStep, binding: Binding) -> Iterator[tuple[int, bytes | None]]:
+        """Yield those results that are bound to a step and committed already, each after its place among them.
+
+        None stands for one that returned nothing.
+        """
         first = first_key(run_of(step.key))
         keys = [first + place for place in places_in([binding])]
         for start in range(0, len(keys), BODIES_AT_ONCE):
             with self.db.read() as tx:
-                rows = tx.rows(self._results, keys=keys[start : start + BODIES_AT_ONCE])
-            yield from (bytes(body) if body is not None else None for body, in rows)
+                found: dict[int, Any] = dict(tx.rows(self._results, keys=keys[start : start + BODIES_AT_ONCE]))
+            for place, key in enumerate(keys[start : start + BODIES_AT_ONCE], start):
+                if key in found:
+                    yield place, bytes(found[key]) if found[key] is not None else None
 
 
 def _open_step(run_id: str, row: Row) -> OpenStep:

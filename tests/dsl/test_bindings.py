@@ -210,6 +210,21 @@ def test_a_list_for_a_single_result_is_refused(run_of):
         run.finish(None)
 
 
+@executor("pair")
+def pair(step, *, both: tuple[Text, Picture]): ...
+
+
+def test_a_tuple_that_names_each_of_its_elements_takes_as_many_results(run_of):
+    run = run_of(ocr, draw, pair)
+    run.step("pair", pair, both=[run.step("a", ocr), run.step("b", draw)])
+    run.finish(None)
+
+    run = run_of(ocr, draw, pair)
+    run.step("pair", pair, both=run.map("page", ocr, range(3)))
+    with pytest.raises(GraphError, match="step 'pair': .*takes tuple.* as 'both', which is 2 long, but 3 results"):
+        run.finish(None)
+
+
 class Sized(Protocol):
     size: int
 
@@ -269,7 +284,7 @@ def test_whatever_might_fit_is_let_through(returned, wanted):
 
 
 @pytest.mark.parametrize(
-    "wanted", [list[Text], Sequence[Text], tuple[Text, ...], list[Text | None], list, ANY, list[Any]]
+    "wanted", [list[Text], Sequence[Text], tuple[Text, ...], tuple[Text, int], list[Text | None], list, ANY, list[Any]]
 )
 def test_a_list_of_results_fits_a_collection_of_their_class(wanted):
     assert not list_disagrees(Text, wanted)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import attrs
 import pytest
 
-from flowkit import ResultNotFound, RunBuilder, Runtime, StepContext, executor
+from flowkit import Permanent, ResultNotFound, RunBuilder, RunFailed, Runtime, StepContext, executor, optional
 from tests.stories.telling import code_of, echo, standing, start
 
 CYCLE: list[Any] = []
@@ -272,3 +272,66 @@ def test_the_results_of_a_group_arrive_in_the_collection_that_is_asked_for(
     assert seen == [arrives]
     assert type(seen[0]) is type(arrives)
 
+
+
+def test_each_result_of_a_list_fits_its_own_place_in_a_tuple(flowkit_runtime: Runtime) -> None:
+    seen: list[Any] = []
+
+    @executor("size")
+    def size(n: int) -> Size:
+        return Size(n)
+
+    @executor("number")
+    def number() -> int:
+        return 7
+
+    @executor("pair")
+    def pair(step: StepContext, *, both: tuple[Size, int]) -> None:
+        seen.append(both)
+
+    def describe(run: RunBuilder) -> None:
+        run.step("pair", pair, both=[run.step("a", size, 1), run.step("b", number)])
+
+    start(flowkit_runtime, describe, size, number, pair)
+    flowkit_runtime.drain()
+    assert seen == [(Size(1), 7)]
+
+
+@pytest.mark.parametrize("optionally", [False, True], ids=["returned nothing", "failed"])
+@pytest.mark.parametrize(
+    ("annotation", "many", "fits"),
+    [(int, False, False), (list[int], True, False), (int | None, False, True), (list[int | None], True, True)],
+    ids=str,
+)
+def test_a_step_without_a_result_is_none_to_a_parameter_that_takes_none_and_a_misfit_to_any_other(
+    flowkit_runtime: Runtime, annotation: Any, *, many: bool, fits: bool, optionally: bool
+) -> None:
+    seen: list[Any] = []
+
+    @executor("nothing")
+    def nothing(step: StepContext) -> int:
+        if optionally:
+            raise Permanent("broken")
+        return None  # type: ignore[return-value]
+
+    def use(step: StepContext, *, found: Any) -> None:
+        seen.append(found)
+
+    use.__annotations__["found"] = annotation
+    user = executor("use")(use)
+
+    def describe(run: RunBuilder) -> None:
+        source = run.step("source", nothing)
+        found: Any = [source] if many else source
+        run.step("use", user, found=optional(found) if optionally else found)
+
+    run = start(flowkit_runtime, describe, nothing, user)
+    flowkit_runtime.drain()
+    if fits:
+        assert seen == [[None] if many else None]
+        return
+    assert seen == []
+    with pytest.raises(
+        RunFailed, match=r"result bound to 'found' \$: expected int, got None; .* let the parameter be X \| None"
+    ):
+        run.result("use")
