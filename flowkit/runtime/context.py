@@ -42,7 +42,8 @@ class StepContext(Context):
         self.has_result = False
         self.value: Any = None
         self.records: dict[tuple[str, str], NewRecord] = {}
-        self.artifacts: dict[str, NewArtifact] = {}
+        # Of inline artifacts by id; of stored ones, whose id is that of their bytes, by name too.
+        self.artifacts: dict[tuple[str, str], NewArtifact] = {}
 
     @property
     def workflow(self) -> Run:
@@ -138,11 +139,11 @@ class StepContext(Context):
         if id is None:
             id = shortened(f"{self._leased.id}:artifact:{len(self.artifacts) + 1:03d}")
         _require_name("artifact", "id", id)
-        if id in self.artifacts:
+        if (id, "") in self.artifacts:
             raise ValueError(f"artifact id {id!r} is used twice in this attempt")
         digest = hashlib.sha256(data).digest()
         text = _metadata(metadata)
-        self.artifacts[id] = NewArtifact(id, name, kind or INLINE, content_type, len(data), digest, data, text)
+        self.artifacts[id, ""] = NewArtifact(id, name, kind or INLINE, content_type, len(data), digest, data, text)
         return id
 
     def store_artifact(
@@ -167,7 +168,7 @@ class StepContext(Context):
         text = _metadata(metadata)
         digest = bytes.fromhex(stored.sha256)
         new = NewArtifact(stored.id, name, kind or EXTERNAL, content_type, stored.size, digest, None, text)
-        self.artifacts[stored.id] = new
+        self.artifacts[stored.id, name] = new
         shown = json.loads(text) if text else None
         return ArtifactRef(stored.id, name, new.kind, content_type, stored.size, stored.sha256, shown)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from flowkit.clock import SystemClock
-from flowkit.store.migrate import VERSION, removes_data
+from flowkit.store.migrate import removes_data
 from flowkit.store.stores import store_of
+from flowkit.store.versions import VERSION
 
 
 @attrs.frozen

@@ -49,8 +49,8 @@ class Effects:
         art = self._t.artifacts
         names = ("step", "run", "epoch", "created_at", "id", "name", "kind", "content_type", "size", "sha256", "body")
         insert = insert_into(art, (*names, "metadata", "place"))
-        kept = [art.name, art.kind, art.content_type, art.size, art.sha256, art.body, art.metadata]
-        return insert.on_conflict(conflict_target=[art.step, art.id], preserve=kept)
+        kept = [art.kind, art.content_type, art.size, art.sha256, art.body, art.metadata]
+        return insert.on_conflict(conflict_target=[art.step, art.id, art.name], preserve=kept)
 
     @statement
     def _taken(self) -> Any:

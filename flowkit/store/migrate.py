@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowkit.clock import Clock
@@ -10,15 +10,7 @@ from flowkit.errors import SchemaTooNew, StoreError
 from flowkit.store.connector import Connector
 from flowkit.store.database import Database, Session
 from flowkit.store.tables import Tables
-
-VERSION = 1
-Step = Callable[[Session], None]
-
-STEPS: Mapping[int, Step] = {}
-"""What brings a store from the version before to this one; each is one transaction. The first version has none."""
-
-DESTRUCTIVE: frozenset[int] = frozenset()
-"""The versions whose step removes something that the one before had; a copy of the store is kept first."""
+from flowkit.store.versions import DESTRUCTIVE, STEPS, VERSION, Step
 
 
 def migrate(

@@ -83,7 +83,8 @@ def output_tables(table: Any, steps: Any) -> dict[str, Any]:
                 "created_at": BigIntegerField(),
                 "place": IntegerField(),
             },
-            primary_key=peewee.CompositeKey("step", "id"),
+            # The id of bytes in an artifact store is theirs alone, whatever a step calls them.
+            primary_key=peewee.CompositeKey("step", "id", "name"),
             indexes=((("run", "id"), False),),
         ),
         "history": table(

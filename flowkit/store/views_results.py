@@ -89,7 +89,7 @@ class ResultViews(StepViews):
     def _artifact(self) -> Any:
         art, s = self._t.artifacts, self._t.steps
         query = art.select(*ref_columns(art), s.id, art.body, art.created_at).join(s, on=(s.key == art.step))
-        return query.where((art.run == param("run")) & (art.id == param("id"))).order_by(art.step).limit(1)
+        return query.where((art.run == param("run")) & (art.id == param("id"))).order_by(art.step, art.place).limit(1)
 
     def _select_refs(self) -> Any:
         art = self._t.artifacts

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from flowkit import Runtime
+from flowkit.store.versions import VERSION
 from tests.cli.conftest import Play, Shell
 
 Printed = Callable[[str, str], None]
@@ -31,7 +32,7 @@ def test_the_diagnosis_is_told_as_json(shell: Shell, play: Play) -> None:
     play("order-1", {"id": "A-17", "items": ["tea"]}, passes=0)
     ended = shell("doctor", "--json")
     told = json.loads(ended.out)
-    assert (ended.code, told["healthy"], told["schema_version"]) == (1, False, 1)
+    assert (ended.code, told["healthy"], told["schema_version"]) == (1, False, VERSION)
     assert [one["what"] for one in told["complaints"]] == ["3 steps are open and no worker runs"]
 
 

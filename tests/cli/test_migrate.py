@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from flowkit import Runtime
-from flowkit.store.migrate import VERSION
+from flowkit.store.versions import VERSION
 from tests.cli.conftest import STORE, Shell
 
 Printed = Callable[[str, str], None]

@@ -142,6 +142,21 @@ def test_a_stored_artifact_of_any_size_is_a_reference(open_runtime: OpenRuntime,
         assert file.read() == body
 
 
+def test_equal_bytes_may_be_stored_under_several_names(open_runtime: OpenRuntime, tmp_path: Path) -> None:
+    runtime = open_runtime(artifact_store=FileArtifactStore(tmp_path / "artifacts"))
+
+    def hand_over(step: StepContext) -> None:
+        for name in ("errors.csv", "warnings.csv", "errors.csv"):
+            step.store_artifact(name, b"line\n", "text/csv")
+
+    run_id = handed_over(runtime, hand_over)
+    result = runtime.result(run_id, "a")
+    assert result is not None
+    assert [found.name for found in result.artifacts] == ["errors.csv", "warnings.csv"]
+    (same,) = {found.id for found in result.artifacts}
+    assert runtime.artifact(run_id, same).name == "errors.csv"
+
+
 def test_nothing_that_a_failed_attempt_handed_over_is_seen(open_runtime: OpenRuntime, tmp_path: Path) -> None:
     runtime = open_runtime(artifact_store=FileArtifactStore(tmp_path / "artifacts"))
 

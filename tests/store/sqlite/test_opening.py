@@ -24,9 +24,10 @@ from flowkit import (
 from flowkit.clock import SystemClock
 from flowkit.store.counters import Counters
 from flowkit.store.database import Database, Session
-from flowkit.store.migrate import VERSION, migrate, stored_version
+from flowkit.store.migrate import migrate, stored_version
 from flowkit.store.sqlite import SQLiteConnector
 from flowkit.store.tables import Tables, make_tables
+from flowkit.store.versions import VERSION
 
 ROOT = Path(__file__).parents[3]
 
