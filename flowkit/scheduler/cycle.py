@@ -245,9 +245,11 @@ class Cycle:
         if busy and demand.run is None:
             # The best steps are of runs that others are at; behind them may be runs that nobody is at.
             seen = attrs.evolve(seen, queues={**seen.queues, **{line.queue.name: line.queue for line in lines}})
-            lines = self._search.lines(tx, demand, seen, busy)
+            lines = self._search.lines_beside(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
             free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)
+        elif not busy:
+            self._search.is_free()
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
         grant = self._grant(tx, keys, {lane.id: lane for lane in seen.ready}, tally) if keys else None
         if grant is not None:

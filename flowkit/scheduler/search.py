@@ -14,6 +14,7 @@ from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
 from flowkit.store.keys import run_of
+from flowkit.store.lanes import REACH
 from flowkit.store.statements import Asked
 from flowkit.store.tally import Tally
 
@@ -65,6 +66,7 @@ class Search:
         self._engine = engine
         self._heads: dict[int, Candidate] = {}
         self._filled: set[int] = set()
+        self._reach = REACH
 
     def locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         """Return what may be started, and let nobody else start it from queues that have limits."""
@@ -115,6 +117,21 @@ class Search:
             seen = attrs.evolve(seen, due_at=at if seen.due_at is None else min(at, seen.due_at))
         return seen
 
+    def lines_beside(self, tx: Session, demand: Demand, seen: Glance, busy: Collection[int]) -> list[Line]:
+        """Return what ``lines`` does without the steps of runs that others are at, as far as that is looked for.
+
+        They may be at them for long, as where a program keeps its own transaction open, so the next time it is looked
+        for among more steps.
+        """
+        lines = self.lines(tx, demand, seen, busy)
+        if not any(line.candidates for line in lines):
+            self._reach *= 4
+        return lines
+
+    def is_free(self) -> None:
+        """Take note that nobody is at the runs of what was chosen."""
+        self._reach = REACH
+
     def lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
         """Return each queue with the best of its ready steps.
 
@@ -144,11 +161,13 @@ class Search:
     def _best(
         self, tx: Session, lane: int, demand: Demand, seen: Glance, beside: Collection[int]
     ) -> Sequence[Candidate]:
-        if lane in seen.found and not beside:
+        most = demand.slots + len(demand.skip)
+        if beside:
+            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane, most, beside, self._reach)
+        elif lane in seen.found:
             stored = seen.found[lane]()
         else:
-            most = demand.slots + len(demand.skip)
-            stored = self._engine.lanes.candidates(tx, lane, most, demand.run, beside)
+            stored = self._engine.lanes.candidates(tx, lane, most, demand.run)
         coming = seen.coming.get(lane)
         return merged([stored, coming]) if stored and coming else coming or stored
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from peewee import JOIN, SQL, Select, Tuple, fn
 
 from flowkit.store.database import Database, Session
 from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
-from flowkit.store.keys import first_key, last_key
+from flowkit.store.keys import first_key, last_key, run_of_node
 from flowkit.store.queues import StoredQueue, queue_columns, queue_from
 from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
+
+REACH = 250
+"""Among how many of a lane's best ready steps those of one run, or those beside some runs, are looked for at first.
+
+Behind the many steps of a large run there may be few others: to walk past all of them would cost ever more."""
 
 
 class Known:
@@ -75,15 +80,24 @@ class Lanes:
 
     def _ready(self, *only: Any) -> Any:
         s = self._t.steps
-        ready = (s.status == "ready") & s.delayed_until.is_null() & (s.lane == param("lane"))
-        for condition in only:
-            ready &= condition
-        return (
-            s.select(s.priority, s.ready_at, s.key)
-            .where(ready)
-            .order_by(s.priority, s.ready_at, s.key)
-            .limit(param("limit"))
-        )
+        return self._best(s.select(s.priority, s.ready_at, s.key).where(self._is_ready, *only))
+
+    @property
+    def _is_ready(self) -> Any:
+        s = self._t.steps
+        return (s.status == "ready") & s.delayed_until.is_null() & (s.lane == param("lane"))
+
+    def _best(self, query: Any, limit: str = "limit") -> Any:
+        s = self._t.steps
+        return query.order_by(s.priority, s.ready_at, s.key).limit(param(limit))
+
+    def _near(self, only: Callable[[Any], Any]) -> Any:
+        # Of the first steps alone, as many as are looked at. They come in order, and to ask for that again would have
+        # all of them read where the first few are enough.
+        s = self._t.steps
+        near = self._best(s.select(s.priority, s.ready_at, s.key).where(self._is_ready), "reach").alias("near")
+        columns = [near.c.priority, near.c.ready_at, near.c.key]
+        return Select([near], columns).where(only(near.c.key)).limit(param("limit"))
 
     @statement
     def _waiting(self) -> Any:
@@ -96,9 +110,21 @@ class Lanes:
         return self._ready()
 
     @statement
-    def _candidates_of_run(self) -> Any:
-        # The plus sign keeps the planner on the ready index.
-        return self._ready(SQL("+key").between(param("first"), param("last")))
+    def _near_of_run(self) -> Any:
+        return self._near(lambda key: key.between(param("first"), param("last")))
+
+    @statement
+    def _is_far(self) -> Any:
+        s = self._t.steps
+        return self._best(s.select(s.key).where(self._is_ready), "one").offset(param("reach"))
+
+    @statement
+    def _all_of_run(self) -> Any:
+        s = self._t.steps
+        # So that it goes by key through the steps of the run: no index of what is ready is taken for it.
+        ready = fn.COALESCE(self._is_ready, SQL("false"))
+        of_run = s.key.between(param("first"), param("last"))
+        return self._best(s.select(s.priority, s.ready_at, s.key).where(of_run & ready))
 
     @statement
     def _candidates_like(self) -> Any:
@@ -108,8 +134,8 @@ class Lanes:
         return self._ready(place >= Tuple(*like, param("first")), place <= Tuple(*like, param("last")))
 
     @statement
-    def _candidates_beside(self) -> Any:
-        return self._ready(self._t.steps.run.not_in(self.db.dialect.keys("beside")))
+    def _near_beside(self) -> Any:
+        return self._near(lambda key: run_of_node(key).not_in(self.db.dialect.keys("beside")))
 
     def ids(self, tx: Session, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the lane of each (queue, kind), making those that are missing."""
@@ -205,20 +231,25 @@ class Lanes:
         like = {"priority": head.priority, "ready_at": head.ready_at}
         return AskedBest(head, asked, Asked(self._candidates_like, {"lane": lane, "limit": limit, **span, **like}))
 
-    def candidates(
-        self, tx: Session, lane: int, limit: int, run: int | None = None, beside: Collection[int] = ()
-    ) -> list[Candidate]:
+    def candidates(self, tx: Session, lane: int, limit: int, run: int | None = None) -> list[Candidate]:
         """Return the best *limit* ready steps of a lane, by priority and then by how long they are ready.
 
         Args:
             run: of this run only.
-            beside: or of none of these.
         """
-        if beside:
-            rows = tx.rows(self._candidates_beside, lane=lane, limit=limit, beside=list(beside))
-        elif run is None:
-            rows = tx.rows(self._candidates, lane=lane, limit=limit)
-        else:
-            span = {"first": first_key(run), "last": last_key(run)}
-            rows = tx.rows(self._candidates_of_run, lane=lane, limit=limit, **span)
-        return list(map(Candidate._make, rows))
+        if run is None:
+            return _candidates(tx.rows(self._candidates, lane=lane, limit=limit))
+        asked = {"lane": lane, "limit": limit, "first": first_key(run), "last": last_key(run)}
+        rows = tx.rows(self._near_of_run, reach=REACH, **asked)
+        if len(rows) < limit and tx.row(self._is_far, lane=lane, one=1, reach=REACH):
+            # What others have ready is more than is worth looking through, so what this run has is looked through.
+            rows = tx.rows(self._all_of_run, **asked)
+        return _candidates(rows)
+
+    def beside(self, tx: Session, lane: int, limit: int, runs: Collection[int], reach: int) -> list[Candidate]:
+        """Return up to *limit* steps of none of these runs, among the best *reach* ready steps of a lane."""
+        return _candidates(tx.rows(self._near_beside, lane=lane, limit=limit, beside=list(runs), reach=reach))
+
+
+def _candidates(rows: Sequence[Any]) -> list[Candidate]:
+    return list(map(Candidate._make, rows))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flowkit import CycleResult, Event, Retry, Retryable, RunBuilder, Runtime, StepContext, executor, package
+from flowkit import CycleResult, Event, Retry, Retryable, RunBuilder, Runtime, StepContext, chain, executor, package
+from flowkit.store.lanes import REACH
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -241,3 +242,18 @@ def test_an_executor_may_run_another_run_where_there_is_a_slot_left(open_runtime
     run = start(runtime, lambda run: run.step("a", outer))
     runtime.run_once()
     assert run.result() == runtime.run("inner").result()
+
+
+def test_one_run_is_executed_though_the_steps_of_others_are_ready_before_it(open_runtime: OpenRuntime) -> None:
+    @package("crowd")
+    def crowd(run: RunBuilder) -> None:
+        run.map("a", echo, range(REACH + 1))
+
+    @package("one")
+    def one(run: RunBuilder) -> Any:
+        return chain(run.step("first", echo, 1), run.step("last", echo, 2))
+
+    runtime = open_runtime(echo, crowd, one)
+    waiting = runtime.start_run("crowd")
+    assert runtime.run("one").result("last") == 2
+    assert set(standing(runtime, waiting.id).values()) == {"ready"}

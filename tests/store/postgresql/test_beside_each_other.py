@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowkit import QueueConfig, RateLimit
+from flowkit.store.lanes import REACH
 from tests.store.flow import Flow, step, success
 
 
@@ -16,6 +17,19 @@ def test_while_another_has_the_first_run_steps_are_taken_from_the_next(flow: Flo
 
     assert [leased.id for leased in turned.leased] == [f"second[{n}]" for n in range(4)]
     assert [leased.id for leased in flow.lease(2)] == ["first[0]", "first[1]"]
+
+
+def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_looked_for_ever_farther(
+    flow: Flow, other: Flow
+) -> None:
+    flow.start(*[step(f"first[{n}]") for n in range(REACH + 1)], run_id="first")
+    flow.start(step("second"), run_id="second")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        turned = flow.turn()
+        assert (turned.leased, turned.contended) == ([], True)
+        assert [leased.id for leased in flow.turn().leased] == ["second"]
 
 
 def test_where_all_that_is_ready_is_of_a_run_that_another_has_it_is_tried_again_soon(flow: Flow, other: Flow) -> None:
