@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -51,10 +53,14 @@ class CommandFailed(Exception):
         where: the store, file or command that it is about.
         hint: what to do next.
         code: the exit code.
+        before: lines that are printed first, as of a traceback.
     """
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "", code: int = USAGE) -> None:
+    def __init__(
+        self, what: str, *, where: str = "", hint: str = "", code: int = USAGE, before: Sequence[str] = ()
+    ) -> None:
         super().__init__(what)
+        self.before = before
         self.what = what
         self.where = where
         self.hint = hint
@@ -63,7 +69,7 @@ class CommandFailed(Exception):
     def lines(self) -> list[str]:
         """Return what is printed; a part that says nothing is left out."""
         parts = (("error", self.what), ("where", self.where), ("hint", self.hint))
-        return [f"{name}: {text}" for name, text in parts if text]
+        return [*self.before, *(f"{name}: {text}" for name, text in parts if text)]
 
 
 def failure_of(error: Exception, where: str = "") -> CommandFailed | None:
@@ -78,7 +84,22 @@ def failure_of(error: Exception, where: str = "") -> CommandFailed | None:
     if isinstance(error, click.ClickException):
         return _of_usage(error)
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "flowkit.errors"]
-    return _of_flowkit(error, names, where) if "FlowkitError" in names else None
+    return _of_flowkit(error, names, where) if "FlowkitError" in names else _of_entrypoint(error)
+
+
+def _of_entrypoint(error: Exception) -> CommandFailed | None:
+    from flowkit.runtime.starting import call_entrypoint
+
+    walked = list(traceback.walk_tb(error.__traceback__))
+    called = [at for at, (frame, _) in enumerate(walked) if frame.f_code is call_entrypoint.__code__]
+    own = traceback.StackSummary.extract(iter(walked[called[-1] + 1 :])) if called else None
+    if not own:
+        return None
+    what = "".join(traceback.format_exception_only(type(error), error)).strip()
+    where = f"{own[0].filename}:{own[0].lineno}, in {own[0].name}"
+    hint = "the entrypoint of the package raised it; nothing was stored"
+    before = ["Traceback (most recent call last):", *"".join(own.format()).splitlines()]
+    return CommandFailed(what, where=where, hint=hint, code=FAILED, before=before)
 
 
 def _of_usage(error: click.ClickException) -> CommandFailed:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
+
+from flowkit.cli.failing import USAGE
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
@@ -29,12 +34,30 @@ class Unread(Exception):
     """Whoever read what a command prints has stopped reading."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands stand in a table by name; its help and its completion load none of them."""
+class Group(click.Group):
+    """A group that, asked for nothing, says on stderr what may be asked for."""
 
-    def __init__(self, *arguments: Any, table: Mapping[str, Entry], **settings: Any) -> None:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command; click would make an error of its help."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(USAGE)
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group whose commands stand in a table by name; its help and its completion load none of them.
+
+    Args:
+        meant: the command that people mean by a word that is none.
+    """
+
+    def __init__(
+        self, *arguments: Any, table: Mapping[str, Entry], meant: Mapping[str, str] = NOTHING, **settings: Any
+    ) -> None:
         super().__init__(*arguments, **settings)
         self.table = table
+        self.meant = meant
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that is meant; a closed pipe is told by ``Unread``, for click would make it exit with 1."""
@@ -58,8 +81,8 @@ class LazyGroup(click.Group):
         """Find the command that is meant; one that is not there is refused with the nearest that is."""
         name = args[0]
         if name not in self.table and not ctx.resilient_parsing and not name.startswith("-"):
-            close = get_close_matches(name, self.table, n=1, cutoff=0.5)
-            near = f"; did you mean {close[0]!r}?" if close else ""
+            close = get_close_matches(name, [*self.table, *self.meant], n=1)
+            near = f"; did you mean {self.meant.get(close[0], close[0])!r}?" if close else ""
             raise click.UsageError(f"there is no command {name!r}{near}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -11,6 +11,7 @@ import click
 
 from flowkit.cli.failing import CommandFailed, failure_of
 from flowkit.cli.lazy import Entry, LazyGroup, Unread
+from flowkit.cli.output import Unwritten, writing
 from flowkit.cli.plain import printable
 
 RUNS, WORK, STORE, PROJECT = "Runs", "Work", "Store", "Project"
@@ -45,6 +46,29 @@ COMMANDS: dict[str, Entry] = {
     "version": Entry(PROJECT, _AT + "version:version", "Print the version of flowkit."),
 }
 
+MEANT = {
+    "start": "run",
+    "list": "runs",
+    "ls": "runs",
+    "ps": "runs",
+    "status": "show",
+    "describe": "show",
+    "logs": "watch",
+    "tail": "watch",
+    "history": "timeline",
+    "why": "explain",
+    "output": "result",
+    "stop": "cancel",
+    "kill": "cancel",
+    "rerun": "retry",
+    "work": "worker",
+    "serve": "worker",
+    "delete": "prune",
+    "upgrade": "migrate",
+    "new": "init",
+}
+"""What other tools call a command."""
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -56,7 +80,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
         context.exit()
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, meant=MEANT, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
@@ -77,19 +101,26 @@ def flowkit() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default this process's own, and exit as it ended."""
-    sys.exit(run(arguments))
+    with open(os.devnull, "w") as nobody:
+        # What whoever started it has closed is nothing that is read.
+        sys.stdout, sys.stderr = sys.stdout or nobody, sys.stderr or nobody
+        sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; an error that is no bug is told on stderr."""
     try:
         code = flowkit.main(arguments, prog_name="flowkit", standalone_mode=False)
-        sys.stdout.flush()
+        with writing():
+            sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except (Unread, BrokenPipeError):
         return _stop_printing()
+    except Unwritten as unwritten:
+        _stop_printing()
+        return _tell(unwritten)
     except Exception as error:
         failure = failure_of(error)
         if failure is None:

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TextIO
 
 import attrs
 import click
 
+from flowkit.cli.failing import FAILED, CommandFailed
 from flowkit.cli.plain import Column, field_lines, fits, no_paint, printable, table_lines, wrapped
 
 COLORS = {
@@ -35,6 +37,21 @@ ASCII |= {ord("┐"): "\\", ord("┘"): "/", ord("┌"): "/", ord("┤"): "|", o
 ASCII |= {ord("●"): "*", ord("✗"): "x", ord("◐"): ">", ord("⊘"): "-", ord("○"): "o", ord("×"): "x"}
 ASCII |= {ord("·"): ".", ord("░"): "-", ord("█"): "#", ord("▓"): "%"}
 ANY_LENGTH = 10_000
+
+
+class Unwritten(CommandFailed):
+    """What a command prints could not be written, as where the disk is full."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Tell what keeps this block from printing; not that whoever reads has stopped reading, which is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritten(f"cannot print: {error.strerror}", where="stdout", code=FAILED) from error
 
 
 @attrs.frozen
@@ -138,4 +155,5 @@ class Output:
             text.encode(encoding)
         except UnicodeEncodeError:
             text = text.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
-        click.echo(text, err=self.is_aside)
+        with writing():
+            click.echo(text, err=self.is_aside)

@@ -206,7 +206,7 @@ class Starter:
         arguments: list[Any] = [builder] if definition.signature().takes_context else []
         if wish.input is not DEFAULT:
             arguments.append(wish.input)
-        plan = builder.finish(definition.entrypoint(*arguments))
+        plan = builder.finish(call_entrypoint(definition, arguments))
         described = {**_object(builder.metadata, "run.metadata"), **wish.metadata}
         metadata = dumps(described, "run.metadata", METADATA_LIMIT) if described else b"{}"
         name = wish.name if wish.name is not None else builder.name
@@ -239,6 +239,11 @@ def output_text(output: Output | None) -> str | None:
         # Of a text alone ``json`` makes no encoder.
         return f'{{"id": {json.dumps(output.step_id)}}}'
     return json.dumps({"spans": output.spans})
+
+
+def call_entrypoint(definition: PackageDef, arguments: Sequence[Any]) -> Any:
+    """Call the program's code; in a frame of its own, by which a traceback shows where that code begins."""
+    return definition.entrypoint(*arguments)
 
 
 def _object(metadata: Any, where: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 import pytest
@@ -115,15 +115,21 @@ class Shell:
 
     def __call__(self, *arguments: str, input: str = "", **environment: str) -> Ended:
         """Run ``flowkit`` with these arguments and return how it ended."""
+        return self._run(arguments, input=input, stdout=subprocess.PIPE, env=self.variables(**environment))
+
+    def printing(self, file: IO[str], *arguments: str) -> Ended:
+        """Run ``flowkit`` with these arguments so that it prints to a file."""
+        return self._run(arguments, stdout=file, env=self.variables())
+
+    def _run(self, arguments: Sequence[str], **options: Any) -> Ended:
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.directory,
-            env=self.variables(**environment),
-            input=input,
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=self.seconds,
             check=False,
+            **options,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 

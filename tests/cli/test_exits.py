@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import subprocess
 
 import pytest
 
@@ -11,6 +13,17 @@ from flowkit import Runtime
 from tests.cli.conftest import Play, Shell, eventually
 
 ORDER = {"id": "A-17", "items": ["tea"]}
+BROKEN = """\
+from flowkit import RunBuilder, package
+
+def split(parts: int) -> int:
+    return 1 // parts
+
+
+@package("broken")
+def broken(run: RunBuilder) -> None:
+    split(0)
+"""
 
 
 @pytest.fixture
@@ -112,3 +125,36 @@ def test_whoever_reads_may_stop_reading(shell: Shell) -> None:
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(60) == 141
+
+
+@pytest.mark.usefixtures("played")
+@pytest.mark.parametrize("line", ["version", "runs --json"])
+def test_what_cannot_be_printed_is_told(shell: Shell, line: str) -> None:
+    with open("/dev/full", "w") as full:
+        ended = shell.printing(full, *line.split())
+    assert (ended.code, ended.err) == (1, "error: cannot print: No space left on device\nwhere: stdout\n")
+
+
+def test_whoever_wants_to_read_nothing_may_close_what_it_prints_to(shell: Shell) -> None:
+    command = " ".join(map(shlex.quote, shell.command("version")))
+    done = subprocess.run(
+        f"{command} >&-", shell=True, cwd=shell.directory, env=shell.variables(), stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("line", ["run", "graph"])
+def test_an_entrypoint_that_raises_is_told_by_its_own_lines_alone(shell: Shell, line: str) -> None:
+    shell.write("broken.py", BROKEN)
+    ended = shell(line, "broken", "-m", "broken", "--store", "sqlite:///broken.db")
+    assert ended.code == 1
+    assert ended.err.splitlines() == [
+        "Traceback (most recent call last):",
+        f'  File "{shell.directory}/broken.py", line 9, in broken',
+        "    split(0)",
+        f'  File "{shell.directory}/broken.py", line 4, in split',
+        "    return 1 // parts",
+        "error: ZeroDivisionError: integer division or modulo by zero",
+        f"where: {shell.directory}/broken.py:9, in broken",
+        "hint: the entrypoint of the package raised it; nothing was stored",
+    ]

@@ -102,3 +102,15 @@ def test_version_is_told_as_text_and_as_json(empty: Shell) -> None:
 
     assert empty("version").out == empty("--version").out == f"{__version__}\n"
     assert f'"flowkit": "{__version__}"' in empty("version", "--json").out
+
+
+@pytest.mark.parametrize(("word", "command"), [("status", "show"), ("logs", "watch"), ("strat", "run")])
+def test_what_other_tools_call_a_command_is_known(shell: Shell, word: str, command: str) -> None:
+    assert shell(word).err.startswith(f"error: there is no command {word!r}; did you mean {command!r}?\n")
+
+
+@pytest.mark.parametrize("words", [[], ["artifact"]], ids=["flowkit", "artifact"])
+def test_asked_for_nothing_it_says_what_may_be_asked_for(shell: Shell, words: list[str]) -> None:
+    ended = shell(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == shell(*words, "--help").out

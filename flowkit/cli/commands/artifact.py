@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowkit.cli.failing import NOT_FOUND, CommandFailed
+from flowkit.cli.lazy import Group
 from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place, find_run
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = [Column("ARTIFACT"), Column("NAME", shrinks=True), Column("SIZE", right=True), Column("TYPE", shrinks=True)]
 
 
-@click.group()
+@click.group(cls=Group)
 def artifact() -> None:
     """List the artifacts of a run, or get one."""
 
