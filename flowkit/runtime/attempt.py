@@ -24,6 +24,7 @@ from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Ret
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.context import StepContext
+from flowkit.runtime.misfits import Misfit
 from flowkit.runtime.results import gathered
 from flowkit.runtime.services import Services
 
@@ -148,18 +149,14 @@ def failure(attempt: Attempt, error: BaseException, now: Micros) -> Retried | Fa
 
 def _known(error: BaseException) -> BaseException:
     # The first that fits counts: a step that is declared twice is a GraphError too.
-    codes = {
-        DuplicateStep: "emit_conflict",
-        GraphError: "graph_error",
-        LimitExceeded: "limit_exceeded",
-        InvalidInput: "invalid_result",
-    }
-    for kind, code in codes.items():
-        if isinstance(error, kind):
-            refused = _Refused(code, str(error))
-            refused.__traceback__ = error.__traceback__
-            return refused
-    return error
+    codes = {DuplicateStep: "emit_conflict", GraphError: "graph_error", LimitExceeded: "limit_exceeded"}
+    code = error.code if isinstance(error, Misfit) else None
+    code = code or next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+    if code is None:
+        return error
+    refused = _Refused(code, str(error))
+    refused.__traceback__ = error.__traceback__
+    return refused
 
 
 def settlement(attempt: Attempt, outcome: Outcome, now: Micros) -> Settlement:

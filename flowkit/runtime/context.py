@@ -21,9 +21,11 @@ from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.projections import Projection
 from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.misfits import coded
 from flowkit.runtime.services import Services
 
 INLINE, EXTERNAL = "inline-artifact", "external-artifact-ref"
+NO_INPUT, NO_RESULT = "invalid_input", "invalid_result"
 
 
 class StepContext(Context):
@@ -91,10 +93,14 @@ class StepContext(Context):
         return self._leased.input.decode()
 
     def input(self, type: Any = ANY) -> Any:
-        """Decode the input again, into *type* or else into the executor's annotation."""
+        """Decode the input again, into *type* or else into the executor's annotation.
+
+        Raises:
+            InvalidInput: it does not fit.
+        """
         if type is ANY:
-            return self._attempt.executable.decode_input(self._leased.input)
-        return self._services.decode(self._leased.input, type, "input")
+            return coded(NO_INPUT, self._attempt.executable.decode_input)(self._leased.input)
+        return coded(NO_INPUT, self._services.decode)(self._leased.input, type, "input")
 
     def result(self, value: Any) -> None:
         """Set the step's result; returning it says the same, and doing both is an error."""
@@ -111,7 +117,7 @@ class StepContext(Context):
         """
         for field, name in (("collection", collection), ("key", key)):
             _require_name("record", field, name)
-        body = dumps(data, f"record {collection}/{key}", RECORD_LIMIT)
+        body = coded(NO_RESULT, dumps)(data, f"record {collection}/{key}", RECORD_LIMIT)
         self.records[collection, key] = NewRecord(collection, key, body)
 
     def artifact(
@@ -162,9 +168,10 @@ class StepContext(Context):
 
         Raises:
             ConfigError: the Runtime has no artifact store.
+            InvalidInput: the body is none, or the metadata is not JSON.
         """
         _require_name("artifact", "name", name)
-        stored = self._services.artifacts().put(body)
+        stored = coded(NO_RESULT, self._services.artifacts().put)(body)
         text = _metadata(metadata)
         digest = bytes.fromhex(stored.sha256)
         new = NewArtifact(stored.id, name, kind or EXTERNAL, content_type, stored.size, digest, None, text)
@@ -186,13 +193,14 @@ class StepContext(Context):
         Raises:
             StepNotFound: the run has no such step.
             ResultNotFound: it has not succeeded.
+            InvalidInput: the data does not fit *type*.
         """
         result = self.dependency_result(step_id)
         if result.error is not None or result.status != "succeeded":
             raise ResultNotFound(f"step {step_id!r} of run {self.run_id!r} is {result.status.value}: it has no data")
         if type is ANY or result.json is None:
             return result.data
-        return self._services.decode(result.json.encode(), type, f"result of {step_id!r}")
+        return coded(NO_INPUT, self._services.decode)(result.json.encode(), type, f"result of {step_id!r}")
 
     def dependency_result(self, step_id: str) -> StepResult:
         """Return the whole result of an upstream step.
@@ -278,4 +286,6 @@ def _require_name(what: str, field: str, value: Any) -> None:
 
 
 def _metadata(metadata: Mapping[str, Any] | None) -> str | None:
-    return None if metadata is None else dumps(dict(metadata), "artifact metadata", METADATA_LIMIT).decode()
+    if metadata is None:
+        return None
+    return coded(NO_RESULT, dumps)(dict(metadata), "artifact metadata", METADATA_LIMIT).decode()

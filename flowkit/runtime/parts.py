@@ -10,7 +10,6 @@ import attrs
 
 from flowkit.artifacts import ArtifactStore
 from flowkit.clock import SECOND, IdSource, Micros, micros
-from flowkit.dsl.builder import EmitBuilder
 from flowkit.dsl.kinds import RemoteKind
 from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
@@ -28,7 +27,7 @@ from flowkit.runtime.presence import live_workers
 from flowkit.runtime.recording import record_catalog
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote.pools import RemotePools
-from flowkit.runtime.services import Services
+from flowkit.runtime.services import Services, emitting
 from flowkit.runtime.settings import Settings
 from flowkit.runtime.starting import Started, Starter, Wish
 from flowkit.runtime.telemetry import Telemetry
@@ -122,7 +121,7 @@ class Parts:
             read_step=self._read_step,
             read_result=self._read_result,
             decode=self.codec.decode,
-            builder=lambda step_id: EmitBuilder(parent_id=step_id, registry=self.registry, encode=self.codec.encode),
+            builder=emitting(self.registry, self.codec.encode),
             logger=self.telemetry.bound,
             artifacts=self._artifact_store,
             projections=self.projection_store,

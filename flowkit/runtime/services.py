@@ -10,10 +10,13 @@ import attrs
 from flowkit.artifacts import ArtifactStore
 from flowkit.clock import Micros
 from flowkit.dsl.builder import EmitBuilder
+from flowkit.dsl.declarations import Encode
+from flowkit.dsl.kinds import Registry
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.projections import ProjectionStore
 from flowkit.runtime.instruments import Instruments
+from flowkit.runtime.misfits import coded
 
 
 @attrs.frozen
@@ -37,3 +40,8 @@ class Services:
     artifacts: Callable[[], ArtifactStore]
     projections: Callable[[], ProjectionStore]
     instruments: Instruments | None = None
+
+
+def emitting(registry: Registry, encode: Encode) -> Callable[[str], EmitBuilder]:
+    """Return what makes the builder of a step's children; an input that does not fit makes the graph a bad one."""
+    return lambda step_id: EmitBuilder(parent_id=step_id, registry=registry, encode=coded("graph_error", encode))

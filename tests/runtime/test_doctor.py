@@ -9,6 +9,7 @@ import pytest
 
 from flowkit import QueueConfig, RateLimit, Runtime
 from flowkit.runtime.doctor import Complaint, Diagnosis, diagnose
+from flowkit.store.versions import VERSION
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import echo, eventually, fail, start
 
@@ -31,7 +32,7 @@ def test_a_store_with_nothing_to_do_is_healthy(flowkit_runtime: Runtime, look: L
 
     diagnosis = look()
 
-    assert (diagnosis.complaints, diagnosis.is_healthy, diagnosis.schema_version) == ((), True, 1)
+    assert (diagnosis.complaints, diagnosis.is_healthy, diagnosis.schema_version) == ((), True, VERSION)
 
 
 def test_work_without_any_worker_is_a_problem(flowkit_runtime: Runtime, look: Look) -> None:

@@ -25,6 +25,11 @@ from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import Meeting, code_of, echo, eventually, start
 
 
+@executor("number")
+def number(n: int) -> int:
+    return n
+
+
 def handed_over(runtime: Runtime, hand_over: Any) -> str:
     """Run one step, ``a``, that hands something over; returns the run's id."""
 
@@ -32,7 +37,7 @@ def handed_over(runtime: Runtime, hand_over: Any) -> str:
     def handing(step: StepContext) -> None:
         hand_over(step)
 
-    run = start(runtime, lambda run: run.step("a", handing), handing)
+    run = start(runtime, lambda run: run.step("a", handing), handing, number)
     runtime.drain()
     return run.id
 
@@ -74,6 +79,9 @@ def test_a_second_record_of_one_key_replaces_the_first(flowkit_runtime: Runtime)
         (lambda step: [step.artifact("a", b"", id="x"), step.artifact("b", b"", id="x")], "executor_error"),
         (lambda step: step.artifact("a", b"", metadata={"n": float("nan")}), "invalid_result"),
         (lambda step: step.store_artifact("a", b""), "executor_error"),
+        (lambda step: step.input(list[int]), "invalid_input"),
+        (lambda step: step.emit("child", number, "a text"), "graph_error"),
+        (lambda step: step.map("child", number, [1, "a text"]), "graph_error"),
         (lambda step: step.projection("p"), "executor_error"),
         (lambda step: step.progress(float("nan")), "executor_error"),
         (lambda step: step.artifact("page.txt", 5), "executor_error"),

@@ -18,7 +18,6 @@ import attrs
 
 from flowkit.artifacts import ArtifactStore, open_artifact_store
 from flowkit.clock import Micros, micros
-from flowkit.dsl.builder import EmitBuilder
 from flowkit.dsl.decorators import definitions_of
 from flowkit.errors import ConfigError
 from flowkit.model.codec import Codec
@@ -33,7 +32,7 @@ from flowkit.runtime.process.child import Channel
 from flowkit.runtime.registry import Executable, executable
 from flowkit.runtime.remote.line import ChannelLine, KindsByLine, Line, NoLine
 from flowkit.runtime.remote.wire import Place, Report, Task, pack, unpack
-from flowkit.runtime.services import Services
+from flowkit.runtime.services import Services, emitting
 from flowkit.runtime.telemetry import logger
 
 
@@ -160,7 +159,7 @@ def _services(line: Line, own: ExecutorDef, stores: _Stores, began_at: Micros) -
         read_step=line.read_step,
         read_result=line.read_result,
         decode=_codec().decode,
-        builder=lambda step_id: EmitBuilder(parent_id=step_id, registry=kinds, encode=_codec().encode),
+        builder=emitting(kinds, _codec().encode),
         logger=lambda **known: logger().bind(**known),
         artifacts=stores.artifacts,
         projections=stores.projections,
