@@ -66,11 +66,24 @@ def wire(waits: Iterable[Wait], ids: Sequence[str], resolve: Callable[[str], Nod
     for wait in waits:
         waiters = _steps(wait.waiters, resolve)
         for targets in _without_places(wait.targets, places) if waiters else ():
-            distinct = Targets(_distinct(targets.nodes, resolve), targets.required, targets.name)
+            found = _distinct(targets.nodes, resolving(resolve, ids[waiters[0]]))
+            distinct = Targets(found, targets.required, targets.name)
             _collect(direct, groups, waiters, distinct)
     wiring = _edges(direct, groups, ids)
     _refuse_cycles(wiring.edges, ids, len(wiring.gates))
     return wiring
+
+
+def resolving(resolve: Callable[[str], Node], owner: str) -> Callable[[str], Node]:
+    """Return *resolve* so that it says which step named a step that is not there."""
+
+    def named(name: str) -> Node:
+        try:
+            return resolve(name)
+        except GraphError as error:
+            raise GraphError(f"step {owner!r}: {error}") from None
+
+    return named
 
 
 def _waits_of_places(waits: Iterable[Wait]) -> dict[int, list[Targets]]:

@@ -11,7 +11,7 @@ import attrs
 from flowkit.dsl.agreement import disagrees, length_of, list_disagrees
 from flowkit.dsl.bindings import Bound
 from flowkit.dsl.declarations import Declaration
-from flowkit.dsl.graph import Wait, spans_in_order, wire
+from flowkit.dsl.graph import Wait, resolving, spans_in_order, wire
 from flowkit.dsl.kinds import Kind
 from flowkit.errors import GraphError
 from flowkit.model.plan import Binding, Node, Output, Plan, Span, StepSpec, nodes_of
@@ -53,7 +53,7 @@ class Assembly:
             yield from declaration.specs(tuple(self._binding(declaration, bound) for bound in declaration.bound))
 
     def _binding(self, declaration: Declaration, bound: Bound) -> Binding:
-        spans = resolved_spans(bound.targets.nodes, self.resolve)
+        spans = resolved_spans(bound.targets.nodes, resolving(self.resolve, self.ids[declaration.first]))
         parameter = declaration.kind.parameters.get(bound.name)
         if parameter is not None and bound.many:
             self._refuse_other_length(declaration, bound, spans, parameter.annotation)

@@ -10,7 +10,6 @@ import attrs
 
 from flowkit.artifacts import ArtifactStore
 from flowkit.clock import SECOND, IdSource, Micros, micros
-from flowkit.dsl.kinds import RemoteKind
 from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
 from flowkit.model.run import Run
@@ -24,7 +23,7 @@ from flowkit.runtime.inline import Inline
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.loan import Loan
 from flowkit.runtime.presence import live_workers
-from flowkit.runtime.recording import record_catalog
+from flowkit.runtime.recording import Recorded, record_catalog
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote.pools import RemotePools
 from flowkit.runtime.services import Services, emitting
@@ -66,7 +65,7 @@ class Parts:
         self.telemetry = Telemetry(settings.observers)
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
         self.wakeups = Wakeups(store.watcher())
-        self.registry = Registry(codec, self._remote_kind)
+        self.registry = Registry(codec, Recorded(self.engine))
         self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)
         self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))
         self.waiting = Waiting(
@@ -104,15 +103,6 @@ class Parts:
         """
         if self._closed:
             raise RuntimeClosed("the runtime is closed; make a new one")
-
-    def _remote_kind(self, kind: str) -> RemoteKind | None:
-        with self.engine.read() as tx:
-            found = self.engine.catalog.kind(tx, kind)
-        if found is None:
-            return None
-        results = {p["name"]: bool(p["required"]) for p in found.parameters if p["kind"] == "result"}
-        inputs = [p for p in found.parameters if p["kind"] == "input"]
-        return RemoteKind(kind, results, bool(inputs), any(p["required"] for p in inputs))
 
     def _services(self) -> Services:
         return Services(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -80,10 +80,20 @@ def executable(definition: ExecutorDef, codec: Codec) -> Executable:
     return Executable(definition, signature, decode, encode, codec)
 
 
+class RemoteKinds(Protocol):
+    """What other workers recorded about the kinds that they serve."""
+
+    def find(self, kind: str) -> RemoteKind | None:
+        """Return what was recorded of a kind."""
+
+    def names(self) -> Iterable[str]:
+        """Return all that were recorded."""
+
+
 class Registry:
     """The executors and packages of one Runtime, by kind and by name."""
 
-    def __init__(self, codec: Codec, remote: Callable[[str], RemoteKind | None] | None = None) -> None:
+    def __init__(self, codec: Codec, remote: RemoteKinds | None = None) -> None:
         self.codec = codec
         self._remote = remote
         self._executors: dict[str, Executable] = {}
@@ -156,11 +166,11 @@ class Registry:
 
     def find_remote(self, kind: str) -> RemoteKind | None:
         """Return what another worker recorded about a kind."""
-        return self._remote(kind) if self._remote else None
+        return self._remote.find(kind) if self._remote else None
 
     def known_kinds(self) -> Iterable[str]:
-        """Return the kinds registered here."""
-        return tuple(self._executors)
+        """Return the kinds that are registered here, or that some worker recorded."""
+        return {*self._executors, *(self._remote.names() if self._remote else ())}
 
 
 def _same(first: Callable[..., Any], second: Callable[..., Any]) -> bool:

@@ -173,7 +173,7 @@ def test_an_unknown_step_is_refused_naming_the_nearest(run_of):
     run.step("scan", ocr)
     run.step("show", show, text="scam")
 
-    with pytest.raises(GraphError, match="'scam'; did you mean 'scan'"):
+    with pytest.raises(GraphError, match="step 'show': .*'scam'; did you mean 'scan'"):
         run.finish(None)
 
 

@@ -169,7 +169,7 @@ def test_an_unknown_dependency_is_refused_naming_the_nearest(run):
     run.step("convert", work)
     run.step("waits", work, after="covnert")
 
-    with pytest.raises(GraphError, match="'covnert'; did you mean 'convert'"):
+    with pytest.raises(GraphError, match="step 'waits': .*'covnert'; did you mean 'convert'"):
         run.finish(None)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowkit import Runtime, StepContext, executor
+import pytest
+
+from flowkit import GraphError, Runtime, StepContext, executor
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import echo, outcomes, standing, start
@@ -45,3 +47,11 @@ def test_a_kind_that_is_registered_later_is_served_from_then_on(
     with late.workers(poll_interval=3600):
         late.register_executor(rare)
         assert run.result(timeout=30) == 7
+
+
+def test_the_nearest_kind_is_found_among_those_of_other_workers_too(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    open_runtime(rare)
+    with pytest.raises(GraphError, match="no worker has an executor for kind 'raer'; did you mean 'rare'"):
+        start(flowkit_runtime, lambda run: run.step("a", "raer", 1))
