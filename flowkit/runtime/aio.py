@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import attrs
 
+from flowkit.errors import InvalidTransition
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
 from flowkit.model.outputs import Artifact, ArtifactRef, Record
@@ -27,6 +28,8 @@ from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
 
 R_co = TypeVar("R_co", covariant=True)
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 _in_thread = asyncio.to_thread
 
 
@@ -109,26 +112,33 @@ class AsyncRuntime:
     def __init__(self, runtime: Any) -> None:
         self._rt = runtime
 
+    async def _command(self, call: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
+        if self._rt._parts.engine.db.joins_program():
+            name = getattr(call, "__name__", "it")
+            what = f"rt.aio.{name}() works in another thread, so it has no part in this one's open transaction"
+            raise InvalidTransition(f"{what}; call it after the commit, or rt.{name}() here", None)
+        return await _in_thread(partial(call, *arguments, **options))
+
     async def start_run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
         """See ``Runtime.start_run``."""
-        return AsyncRunHandle(self._rt, await _in_thread(partial(self._rt.start_run, package, input, **options)))
+        return AsyncRunHandle(self._rt, await self._command(self._rt.start_run, package, input, **options))
 
     async def start_runs(self, package: Any, inputs: Iterable[Any], **options: Any) -> list[AsyncRunHandle[Any]]:
         """See ``Runtime.start_runs``."""
-        handles = await _in_thread(partial(self._rt.start_runs, package, inputs, **options))
+        handles = await self._command(self._rt.start_runs, package, inputs, **options)
         return [AsyncRunHandle(self._rt, handle) for handle in handles]
 
     async def run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
         """See ``Runtime.run``."""
-        return AsyncRunHandle(self._rt, await _in_thread(partial(self._rt.run, package, input, **options)))
+        return AsyncRunHandle(self._rt, await self._command(self._rt.run, package, input, **options))
 
     async def run_once(self) -> CycleResult:
         """See ``Runtime.run_once``."""
-        return await _in_thread(self._rt.run_once)
+        return await self._command(self._rt.run_once)
 
     async def drain(self, timeout: float | None = None, max_cycles: int | None = None) -> CycleResult:
         """See ``Runtime.drain``."""
-        return await _in_thread(self._rt.drain, timeout, max_cycles)
+        return await self._command(self._rt.drain, timeout, max_cycles)
 
     async def start_workers(self, **options: Any) -> None:
         """See ``Runtime.start_workers``; canceling the task stops the workers."""
@@ -146,10 +156,13 @@ class AsyncRuntime:
     async def workers(self, **options: Any) -> AsyncIterator[AsyncRuntime]:
         """See ``Runtime.workers``."""
         manager = self._rt.workers(**options)
-        await _in_thread(manager.__enter__)
+        begun = asyncio.ensure_future(_in_thread(manager.__enter__))
         try:
+            await asyncio.shield(begun)
             yield self
         finally:
+            # Also where the task is canceled while they begin: nobody else would ever stop them.
+            await begun
             await _in_thread(manager.__exit__, None, None, None)
 
     async def shutdown(self, grace: float = 10.0) -> None:
@@ -251,23 +264,23 @@ class AsyncRuntime:
 
     async def retry_step(self, run_id: str, step_id: str, *, force: bool = False) -> Step:
         """See ``Runtime.retry_step``."""
-        return await _in_thread(partial(self._rt.retry_step, run_id, step_id, force=force))
+        return await self._command(self._rt.retry_step, run_id, step_id, force=force)
 
     async def retry_run(self, run_id: str) -> Run:
         """See ``Runtime.retry_run``."""
-        return await _in_thread(self._rt.retry_run, run_id)
+        return await self._command(self._rt.retry_run, run_id)
 
     async def cancel_run(self, run_id: str) -> Run:
         """See ``Runtime.cancel_run``."""
-        return await _in_thread(self._rt.cancel_run, run_id)
+        return await self._command(self._rt.cancel_run, run_id)
 
     async def pause_queue(self, name: str) -> None:
         """See ``Runtime.pause_queue``."""
-        await _in_thread(self._rt.pause_queue, name)
+        await self._command(self._rt.pause_queue, name)
 
     async def resume_queue(self, name: str) -> None:
         """See ``Runtime.resume_queue``."""
-        await _in_thread(self._rt.resume_queue, name)
+        await self._command(self._rt.resume_queue, name)
 
     async def prune(
         self,
@@ -277,4 +290,4 @@ class AsyncRuntime:
         limit: int | None = None,
     ) -> int:
         """See ``Runtime.prune``."""
-        return await _in_thread(partial(self._rt.prune, older_than=older_than, statuses=statuses, limit=limit))
+        return await self._command(self._rt.prune, older_than=older_than, statuses=statuses, limit=limit)

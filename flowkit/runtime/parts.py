@@ -85,7 +85,6 @@ class Parts:
         self._abandoned: list[Crew] = []
         self._inherited: list[Crew] = []
         self._closed = False
-        self._configure_queues()
 
     def after_fork(self) -> None:
         """Go on in a forked child, without the parent's workers, threads and locks."""
@@ -240,7 +239,8 @@ class Parts:
         record_catalog(self.engine, self.registry, self.codec, self.settings.worker_id)
         self.wakeups.work()
 
-    def _configure_queues(self) -> None:
+    def configure_queues(self) -> None:
+        """Store how the queues are configured, if that is news."""
         if not self.settings.queues:
             return
         with self.engine.read() as tx:

@@ -87,6 +87,7 @@ class Runtime(Reads, Operators):
         self._lifecycle = Lifecycle(self._parts)
         self.aio = AsyncRuntime(self)
         try:
+            self._parts.configure_queues()
             self._parts.telemetry.instruments.opened(self)
             self.discover(*named, *(announced() if entry_points else ()))
         except BaseException:
@@ -207,7 +208,12 @@ class Runtime(Reads, Operators):
         return self._lifecycle.run_once()
 
     def drain(self, timeout: float | None = None, max_cycles: int | None = None) -> CycleResult:
-        """Make passes until no step is due, *timeout* seconds are over or *max_cycles* are made; counts are summed."""
+        """Make passes until no step is due, *timeout* seconds are over or *max_cycles* are made; counts are summed.
+
+        Raises:
+            ConfigError: an argument is out of range, or this thread runs an event loop.
+            InvalidTransition: this thread has a transaction of the program's own database open.
+        """
         self._parts.check_open()
         return self._lifecycle.drain(timeout, max_cycles)
 

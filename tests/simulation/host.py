@@ -232,7 +232,7 @@ class Host:
         self.parts.settings = attrs.evolve(self.parts.settings, queues=limits, worker_id=self.worker_id)
         while True:
             try:
-                self.parts._configure_queues()
+                self.parts.configure_queues()
                 return
             except StoreError:
                 yield self.draw.uniform(0.1, 3)

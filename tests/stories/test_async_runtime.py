@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from typing import Any
 
 import pytest
@@ -222,3 +223,22 @@ def test_the_loop_goes_on_while_a_run_is_executed(flowkit_runtime: Runtime) -> N
 
     asyncio.run(inside())
     assert order == ["the loop went on"]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_workers_whose_task_is_canceled_while_they_begin_are_stopped(flowkit_runtime: Runtime, turns: int) -> None:
+    async def main() -> None:
+        async def work() -> None:
+            async with flowkit_runtime.aio.workers():
+                await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert [thread.name for thread in threading.enumerate() if thread.name == "flowkit-worker"] == []
+    flowkit_runtime.start_workers(max_cycles=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -200,3 +201,20 @@ def test_what_a_nested_block_rolls_back_is_gone_though_the_outer_one_commits(
     assert runtime.workflow(lost.id) is None
     runtime.drain()
     assert kept.result() == 1
+
+
+@pytest.mark.parametrize("call", ["start_run", "cancel_run", "run", "prune"])
+def test_a_command_from_an_event_loop_which_works_in_another_thread_is_refused_at_once(
+    program: peewee.Database, runtime: Runtime, call: str
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1))
+    given: dict[str, Any] = {"cancel_run": {"run_id": run.id}, "prune": {"older_than": 60}}
+
+    async def command() -> None:
+        await getattr(runtime.aio, call)(**given.get(call, {"package": "story"}))
+
+    with program.atomic():
+        order(program, 1)
+        with pytest.raises(InvalidTransition, match=rf"rt\.aio\.{call}\(\) works in another thread.*after the commit"):
+            asyncio.run(command())
+    assert (orders(program), len(runtime.runs())) == ([1], 1)
