@@ -6,7 +6,7 @@ import json
 
 from flowkit import Runtime
 from flowkit.clock import SECOND
-from tests.cli.conftest import ROOT, SLOW, Shell, eventually
+from tests.cli.conftest import ROOT, SLOW, STORE, Shell, eventually
 
 STEPS = 50
 LEASE = 30
@@ -86,9 +86,11 @@ def test_a_worker_that_is_to_start_again_needs_what_looks_for_changes(slow: Shel
 def test_a_worker_may_be_for_some_queues_alone(slow: Shell, looking: Runtime) -> None:
     slow.write("go", "")
     slow("run", "slow", "--run-id", "one")
-    with slow.background("worker", "--queues", "mail,other") as process:
+    with slow.background("worker", "--queues", "mail,slwo") as process:
         assert process.stderr is not None
-        assert "serves 1 kind of steps from mail, other;" in process.stderr.readline()
+        assert process.stderr.readline() == "no step has come by way of queue 'mail' yet\n"
+        assert process.stderr.readline() == "no step has come by way of queue 'slwo' yet; did you mean 'slow'?\n"
+        assert f"serves 1 kind of steps from mail, slwo in {STORE};" in process.stderr.readline()
         eventually(lambda: len(worker_ids(looking)) == 1)
         assert "no live worker serves kind 'slow/hold' from queue 'slow'" in slow("doctor").out
         with slow.background("worker", "--queues", "slow"):

@@ -12,11 +12,13 @@ from flowkit.cli.metrics import serving
 from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration, split_list
-from flowkit.cli.place import Place
+from flowkit.cli.place import Place, shown_url
 from flowkit.cli.signals import INTERRUPTED, heeding, stopping_in
 from flowkit.cli.words import count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowkit.runtime.runtime import Runtime
 
 KEPT = ("concurrency", "grace", "metrics_port", "metrics_host")
@@ -64,11 +66,24 @@ def worker(
         out, only = Output(), split_list(queues)
         if only:
             serve_only(runtime, only)
+            _tell_unknown(runtime, only, out)
         served = f"{count(len(runtime.executors), 'kind')} of steps" + (f" from {', '.join(only)}" if only else "")
-        out.note(f"worker {runtime.worker_id} serves {served}; Ctrl-C stops it")
+        where = shown_url(place.settings.store_url())
+        out.note(f"worker {runtime.worker_id} serves {served} in {where}; Ctrl-C stops it")
         stopped_by = _work(runtime, grace)
         out.note("the worker has stopped")
     return INTERRUPTED if stopped_by == signal.SIGINT else 0
+
+
+def _tell_unknown(runtime: Runtime, queues: Sequence[str], out: Output) -> None:
+    from flowkit.errors import nearest
+
+    known = {"default", *(found.name for found in runtime.queues())}
+    known |= {found.queue for found in runtime.executors.values() if found.queue is not None}
+    for name in queues:
+        if name not in known:
+            # Not refused: the steps of a queue that is named by whoever declares them may be yet to come.
+            out.note(f"no step has come by way of queue {name!r} yet{nearest(name, known)}")
 
 
 def _reload(place: Place) -> int:
