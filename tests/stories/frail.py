@@ -17,6 +17,7 @@ class FrailStore:
         forgets: the next commit is made, but its acknowledgement is lost.
         broken: what every transaction is refused with, while it says something.
         unreadable: what every read outside of transactions is refused with, likewise.
+        refusals: how many reads were refused so.
     """
 
     def __init__(self, place: Place) -> None:
@@ -25,6 +26,7 @@ class FrailStore:
         self.forgets = False
         self.broken = ""
         self.unreadable = ""
+        self.refusals = 0
 
     def watcher(self) -> None:
         """Nobody else commits."""
@@ -47,6 +49,7 @@ class FrailStore:
 
         def frail_read(raw: Any) -> None:
             if self.unreadable:
+                self.refusals += 1
                 raise self._error(self.unreadable)
             read(raw)
 

@@ -180,7 +180,7 @@ def test_a_leased_step_whose_input_cannot_be_read_at_once_is_attempted_when_it_c
     run = leased_but_unreadable(runtime, store, calls, Retry(max_attempts=1))
     if in_background:
         with runtime.workers():
-            eventually(lambda: store.unreadable)
+            eventually(lambda: store.refusals)
             for _ in range(3):
                 flowkit_clock.advance(1)
             store.unreadable = ""
@@ -201,7 +201,7 @@ def test_a_worker_that_stops_gives_back_a_leased_step_that_it_could_not_read(
     calls: list[int] = []
     run = leased_but_unreadable(runtime, store, calls, Retry(max_attempts=1))
     with runtime.workers():
-        eventually(lambda: store.unreadable)
+        eventually(lambda: store.refusals)
         runtime.shutdown(grace=5)
         flowkit_clock.advance(1)
         store.unreadable = ""
@@ -224,3 +224,30 @@ def test_a_leased_step_that_could_not_be_read_for_as_long_as_its_lease_is_left_t
     runtime.drain()
     assert outcomes(runtime, run.id, "sum") == [(1, "lost"), (2, "succeeded")]
     assert (run.result(), calls) == (3, [2])
+
+
+def test_a_leased_step_that_could_not_be_read_yet_keeps_its_slot(store: FrailStore, flowkit_clock: FakeClock) -> None:
+    in_flight: list[str] = []
+
+    @executor("breaks")
+    def breaks(step: StepContext) -> int:
+        store.unreadable = "disk I/O error"
+        return 2
+
+    @executor("look")
+    def look(step: StepContext, *, a: int, b: int) -> None:
+        in_flight.extend(one.id for one in runtime.steps(step.run_id, status="running"))
+
+    def describe(run: RunBuilder) -> None:
+        a = run.step("a", echo, 1)
+        run.step("look", look, a=a, b=run.step("b", breaks, after=a))
+        run.step("other", echo, 1, priority=1)
+
+    with Runtime(store, entry_points=False, clock=flowkit_clock, max_workers=1) as runtime:
+        run = start(runtime, describe, echo, breaks, look)
+        with runtime.workers():
+            eventually(lambda: store.refusals)
+            flowkit_clock.advance(1)
+            store.unreadable = ""
+            eventually(lambda: flowkit_clock.advance(0.1) or run.status() == "succeeded")
+    assert in_flight == ["look"]
