@@ -161,7 +161,7 @@ PLANTS: tuple[Plant, ...] = (
         "a step is leased whatever its status",
         "T4: status = 'ready'",
         (f"{_LEASES}._take", '(s.status == "ready") & s.delayed_until.is_null()', "(s.key > 0)"),
-        ("store.lanes:Lanes._ready", '(s.status == "ready") & s.delayed_until.is_null() & ', ""),
+        ("store.lanes:Lanes._is_ready", '(s.status == "ready") & s.delayed_until.is_null() & ', ""),
     ),
     plant(
         "a heartbeat extends nothing",
