@@ -102,6 +102,7 @@ class Reads:
 
         Raises:
             RunNotFound: there is no such run.
+            ConfigError: a status, limit or cursor that is none.
         """
         self._parts.check_open()
         run_id = checked_id("run_id", run_id)
@@ -164,6 +165,8 @@ class Reads:
 
         Raises:
             RunNotFound: there is no such run.
+            ConfigError: a limit or cursor that is none.
+            DataCorrupted: what is stored does not match its checksum.
         """
         self._parts.check_open()
         run_id = run_id if run_id is None else checked_id("run_id", run_id)
@@ -178,6 +181,7 @@ class Reads:
         Raises:
             RunNotFound: there is no such run.
             ResultNotFound: it has no such artifact.
+            DataCorrupted: the bytes do not match their checksum.
         """
         self._parts.check_open()
         run_id, artifact_id = checked_id("run_id", run_id), checked_id("artifact_id", artifact_id)
