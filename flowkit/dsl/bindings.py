@@ -143,5 +143,6 @@ def _bound(graph: Graph, name: str, value: Any, owner: str) -> Bound:
 def _each(graph: Graph, items: Sequence[Any], owner: str) -> Iterator[Node]:
     for item in items:
         if not isinstance(item, (StepHandle, str)):
-            raise GraphError(f"{owner}: expected a list of handles or ids of steps, got {item!r} in it")
+            hint = "; write optional([...]) or require([...]) around the list" if isinstance(item, Dependency) else ""
+            raise GraphError(f"{owner}: expected a list of handles or ids of steps, got {item!r} in it{hint}")
         yield _node(graph, item, owner)

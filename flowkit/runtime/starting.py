@@ -131,12 +131,20 @@ class Starter:
         elif input is None and not signature.input_required:
             body, value = b"null", DEFAULT
         else:
-            value, body = self._codec.accept(input, signature.input_type, "input", INPUT_LIMIT)
+            value, body = self._accept(definition, input)
         if metadata is not None:
             dumps(_object(metadata, "metadata"), "metadata", METADATA_LIMIT)
         # Stored in the one form that equal values share: its checksum then tells equal inputs as well as damage.
         body = canonical(body)
         return Wish(definition, value, body, hashlib.sha256(body).digest(), run_id, name, dict(metadata or {}))
+
+    def _accept(self, definition: PackageDef, input: Any) -> tuple[Any, bytes]:
+        try:
+            return self._codec.accept(input, definition.signature().input_type, "input", INPUT_LIMIT)
+        except InvalidInput as error:
+            if input is not None:
+                raise
+            raise InvalidInput(f"package {definition.name!r} needs an input, and none was given: {error}") from None
 
     def wishes(
         self, package: Any, inputs: Iterable[Any], name: str | None, metadata: Mapping[str, Any] | None

@@ -74,6 +74,15 @@ def test_a_run_that_has_ended_cannot_be_canceled(shell: Shell, play: Play) -> No
     assert ended.err.startswith("error: too late: succeeded\n")
 
 
+def test_a_run_that_has_ended_keeps_none_of_the_others_from_being_canceled(shell: Shell, play: Play) -> None:
+    play("done", ORDER)
+    play("order-1", ORDER, passes=0)
+    play("order-2", ORDER, passes=0)
+    ended = shell("cancel", "order-1", "done", "order-2")
+    assert (ended.code, ended.out) == (1, "run order-1 is canceled\nrun order-2 is canceled\n")
+    assert ended.err == "error: too late: succeeded\nwhere: run done\n"
+
+
 @pytest.fixture
 def many(play: Play) -> None:
     """Three runs that wait, and one that has ended."""

@@ -202,6 +202,12 @@ def test_a_single_result_for_a_list_is_refused(run_of):
         run.finish(None)
 
 
+def test_optional_stands_around_a_list_and_not_in_it(run_of):
+    run = run_of(ocr, show)
+    with pytest.raises(GraphError, match=r"write optional\(\[\.\.\.\]\) or require\(\[\.\.\.\]\) around the list"):
+        run.step("show", show, text=[optional(run.step("a", ocr))])
+
+
 def test_a_list_for_a_single_result_is_refused(run_of):
     run = run_of(ocr, show)
     run.step("show", show, text=run.map("page", ocr, range(2)))

@@ -152,6 +152,12 @@ def test_an_input_for_a_package_that_takes_none_is_refused(flowkit_runtime: Runt
         flowkit_runtime.start_run("plain", 5)
 
 
+def test_an_input_that_is_left_out_though_it_is_needed_is_told(flowkit_runtime: Runtime) -> None:
+    register(flowkit_runtime, read, library)
+    with pytest.raises(InvalidInput, match=r"package 'library' needs an input, and none was given: input \$: expected"):
+        flowkit_runtime.start_run("library")
+
+
 def test_a_default_input_may_be_left_out(flowkit_runtime: Runtime) -> None:
     @package("plain")
     def plain(run: RunBuilder, pages: int = 3) -> Any:

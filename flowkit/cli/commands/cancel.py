@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowkit.cli.failing import CommandFailed
+from flowkit.cli.failing import FAILED, CommandFailed
 from flowkit.cli.options import RunId, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Instant, parsed_entries, split_list
@@ -18,7 +18,7 @@ from flowkit.cli.words import count
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
 
-OPEN = ("pending", "running")
+OPEN, UNDER_WAY = ("pending", "running"), ("canceling", "canceled")
 
 
 @click.command()
@@ -65,16 +65,25 @@ def cancel(
             ended = {run_id: _canceled(runtime, run_id) for run_id in run_ids}
         else:
             found = [find_run(runtime, run_id) for run_id in run_ids]
-            ended = {run_id: runtime.cancel_run(run_id).status.value for run_id in found}
+            ended = {run_id: _canceled(runtime, run_id) for run_id in found}
+    _tell(ended, out, is_filtered=is_filtered)
+    late = {run_id: became for run_id, became in ended.items() if became not in UNDER_WAY}
+    if late and not is_filtered:
+        # Whoever names a run is told that it was not canceled; all the others are, in whatever order they were named.
+        raise CommandFailed(f"too late: {', '.join(late.values())}", where=f"run {', '.join(late)}", code=FAILED)
+
+
+def _tell(ended: dict[str, str], out: Output, *, is_filtered: bool) -> None:
     if out.is_json:
         out.json({"runs": [{"id": run_id, "status": status} for run_id, status in ended.items()]})
     elif is_filtered:
-        done = sum(became in ("canceled", "canceling") for became in ended.values())
+        done = sum(became in UNDER_WAY for became in ended.values())
         late = f", {len(ended) - done} had ended meanwhile" if done < len(ended) else ""
         out.line(f"{count(done, 'run')} canceled{late}")
     else:
         for run_id, became in ended.items():
-            out.line(f"run {run_id} is {became}")
+            if became in UNDER_WAY:
+                out.line(f"run {run_id} is {became}")
 
 
 def _check_open(wanted: list[str]) -> None:
