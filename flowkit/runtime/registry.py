@@ -144,6 +144,14 @@ class Registry:
         """Let another function run its kind from now on; tests put one there that only answers."""
         self._executors[definition.kind] = executable(definition, self.codec)
 
+    def check_result(self, definition: ExecutorDef, value: Any) -> None:
+        """Refuse what a function could not return.
+
+        Raises:
+            InvalidInput: it does not fit the annotation, or is no JSON.
+        """
+        executable(definition, self.codec).encode_result(value)
+
     def _add_package(self, definition: PackageDef) -> None:
         before = self._packages.get(definition.name)
         if before is not None and not _same(before.entrypoint, definition.entrypoint):

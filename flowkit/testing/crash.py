@@ -13,11 +13,16 @@ class WorkerCrashed(BaseException):
 
 
 class Crash:
-    """Makes one Runtime's worker die at a named point: ``crash.at("before_commit")``."""
+    """Makes one Runtime's worker die at a named point: ``crash.at("before_commit")``.
+
+    Attributes:
+        awaited: the point at which a crash is still to come; None where none is.
+    """
 
     def __init__(self, runtime: Any) -> None:
         self._parts = runtime._parts
         self._passed = runtime._parts.point
+        self.awaited: Point | None = None
 
     def at(self, point: Point, *, after: int = 0) -> None:
         """Crash at *point* the next time it is passed, or after passing it *after* times.
@@ -41,10 +46,10 @@ class Crash:
                     self._abandon(point)
                 left -= 1
 
-        self._parts.point = pass_point
+        self._parts.point, self.awaited = pass_point, point
 
     def _abandon(self, point: str) -> None:
-        self._parts.point = self._passed
+        self._parts.point, self.awaited = self._passed, None
         crashed = WorkerCrashed(f"the worker was abandoned at {point!r}, as by a kill")
         self._parts.abandon(crashed)
         raise crashed

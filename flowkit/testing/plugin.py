@@ -21,6 +21,9 @@ MARKER = (
 )
 
 
+_MARK = "@pytest.mark.flowkit"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the ini option ``flowkit_modules``."""
     parser.addini("flowkit_modules", "modules whose executors and packages flowkit_runtime registers", type="args")
@@ -102,23 +105,39 @@ def flowkit_runtime(
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
-    marker = request.node.get_closest_marker("flowkit")
-    if marker is None:
-        return {}
-    if marker.args:
-        raise pytest.UsageError("@pytest.mark.flowkit takes keywords only: modules=[...], or other settings of Runtime")
-    fixed = {"clock", "observers", "store"} & set(marker.kwargs)
-    if fixed:
-        raise pytest.UsageError(f"@pytest.mark.flowkit cannot set {', '.join(sorted(fixed))}: the fixtures do")
-    return dict(marker.kwargs)
+    given: dict[str, Any] = {}
+    # The nearest one last: what it does not say is said by those around it.
+    for marker in reversed(list(request.node.iter_markers("flowkit"))):
+        if marker.args:
+            raise pytest.UsageError(f"{_MARK} takes keywords only: modules=[...], or other settings of Runtime")
+        given |= marker.kwargs
+    if fixed := {"clock", "observers", "store"} & set(given):
+        raise pytest.UsageError(f"{_MARK} cannot set {', '.join(sorted(fixed))}: the fixtures do")
+    _refuse_unknown(given)
+    return given
+
+
+def _refuse_unknown(given: dict[str, Any]) -> None:
+    import inspect
+
+    from flowkit.errors import nearest
+    from flowkit.runtime.runtime import Runtime
+
+    known = inspect.signature(Runtime).parameters
+    for name in given:
+        if name not in known:
+            raise pytest.UsageError(f"{_MARK}: Runtime has no setting {name!r}{nearest(name, known)}")
 
 
 @pytest.fixture
-def flowkit_crash(flowkit_runtime: Runtime) -> Crash:
-    """Crashes the worker of ``flowkit_runtime`` at a named point, as a kill would."""
+def flowkit_crash(flowkit_runtime: Runtime) -> Iterator[Crash]:
+    """Crashes the worker of ``flowkit_runtime`` at a named point, as a kill would; a crash that never came fails."""
     from flowkit.testing.crash import Crash
 
-    return Crash(flowkit_runtime)
+    crash = Crash(flowkit_runtime)
+    yield crash
+    if crash.awaited is not None:
+        pytest.fail(f"the crash at {crash.awaited!r} never came: no worker passed that point often enough")
 
 
 @pytest.fixture

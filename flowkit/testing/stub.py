@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from flowkit.errors import ExecutorNotRegistered
+from flowkit.errors import ExecutorNotRegistered, InvalidInput
 from flowkit.model.definitions import MARK, ExecutorDef
 
 Raised = BaseException | Sequence[BaseException]
@@ -71,6 +71,7 @@ class Stubs:
         Raises:
             ExecutorNotRegistered: the Runtime has no executor of that kind.
             TypeError: both *returns* and *does* are given.
+            InvalidInput: *returns* does not fit the executor's annotation.
         """
         if does is not None and returns is not None:
             raise TypeError("stub: give either returns= or does=, not both")
@@ -82,13 +83,23 @@ class Stubs:
         def stand_in(step: Any, *inputs: Any, **results: Any) -> Any:
             stub.calls.append(StubCall(step, inputs[0] if inputs else None, results))
             if left:
-                raise left[0] if isinstance(raises, BaseException) else left.pop(0)
+                error = left[0] if isinstance(raises, BaseException) else left.pop(0)
+                # Of the calls before this one nothing is told again.
+                raise error.with_traceback(None)
             return returns if does is None else does(*((step,) if takes.takes_context else ()), *inputs, **results)
 
         signature = attrs.evolve(takes, takes_context=True)
         replaced = attrs.evolve(definition, function=stand_in, signature=lambda: signature, pool=None, is_async=False)
+        if returns is not None:
+            self._refuse_misfit(replaced, returns)
         self._registry.replace(replaced)
         return stub
+
+    def _refuse_misfit(self, definition: ExecutorDef, returns: Any) -> None:
+        try:
+            self._registry.check_result(definition, returns)
+        except InvalidInput as error:
+            raise InvalidInput(f"stub of {definition.kind!r}: returns: {error}") from None
 
     def _find(self, executor: Callable[..., Any] | str) -> ExecutorDef:
         # A stub may be replaced by another one, which goes by the executor's own signature.

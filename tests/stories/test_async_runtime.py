@@ -241,4 +241,5 @@ def test_workers_whose_task_is_canceled_while_they_begin_are_stopped(flowkit_run
 
     asyncio.run(main())
     assert [thread.name for thread in threading.enumerate() if thread.name == "flowkit-worker"] == []
-    flowkit_runtime.start_workers(max_cycles=1)
+    with flowkit_runtime.workers():
+        pass

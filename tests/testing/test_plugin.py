@@ -36,13 +36,39 @@ def test_the_marker_takes_other_settings_of_a_runtime(run_pytest: Pytest) -> Non
     run_pytest(tests).assert_outcomes(passed=1)
 
 
+def test_a_marker_adds_to_those_around_it(run_pytest: Pytest) -> None:
+    tests = """
+    import pytest
+
+    pytestmark = pytest.mark.flowkit(modules=["flows"], worker_id="of-the-module")
+
+    @pytest.mark.flowkit(worker_id="of-the-test")
+    def test_settings(flowkit_runtime):
+        assert flowkit_runtime.worker_id == "of-the-test"
+        assert flowkit_runtime.run("order", "Ada").status() == "succeeded"
+    """
+    run_pytest(tests, ini="").assert_outcomes(passed=1)
+
+
+def test_a_crash_that_never_comes_fails(run_pytest: Pytest) -> None:
+    tests = """
+    def test_nothing_crashes(flowkit_runtime, flowkit_crash):
+        flowkit_crash.at("during_heartbeat")
+        flowkit_runtime.run("order", "Ada")
+    """
+    done = run_pytest(tests)
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*the crash at 'during_heartbeat' never came*"])
+
+
 @pytest.mark.parametrize(
     ("marker", "told"),
     [
         ("'flows'", "takes keywords only"),
         ("clock=None", "cannot set clock"),
         ("modules=['nowhere']", "nowhere"),
-        ("speed=3", "speed"),
+        ("speed=3", "Runtime has no setting 'speed'"),
+        ("module=['flows']", "did you mean 'modules'"),
     ],
 )
 def test_a_marker_that_cannot_be_obeyed_says_why(run_pytest: Pytest, marker: str, told: str) -> None:

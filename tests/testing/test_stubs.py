@@ -7,6 +7,7 @@ from attrs import frozen
 
 from flowkit import (
     ExecutorNotRegistered,
+    InvalidInput,
     Permanent,
     Retry,
     Retryable,
@@ -86,10 +87,20 @@ def test_a_stub_may_be_a_function_that_takes_what_the_executor_takes(
     assert flowkit_runtime.run("pay", Card("12")).result() == "book 12"
 
 
-def test_an_answer_that_the_executor_could_not_give_is_refused(flowkit_runtime: Runtime, flowkit_stub: Stubs) -> None:
-    flowkit_stub(charge, returns=42)
-    with pytest.raises(RunFailed, match="invalid_result"):
-        flowkit_runtime.run("pay", Card("4711")).result()
+def test_an_answer_that_the_executor_could_not_give_is_refused(flowkit_stub: Stubs) -> None:
+    with pytest.raises(InvalidInput, match=r"stub of 'pay/charge': returns: result \$: expected str, got int"):
+        flowkit_stub(charge, returns=42)
+
+
+def test_an_exception_that_is_raised_again_and_again_is_told_as_if_it_were_the_first_time(
+    flowkit_runtime: Runtime, flowkit_stub: Stubs
+) -> None:
+    flowkit_stub(charge, raises=Retryable("busy", "later"))
+    run = flowkit_runtime.run("pay", Card("4711"))
+    (step,) = flowkit_runtime.steps(run.id, status="failed")
+    traces = [attempt.error.traceback for attempt in flowkit_runtime.attempts(run.id, step.id) if attempt.error]
+    assert len(traces) > 1
+    assert len(set(traces)) == 1
 
 
 def test_a_stub_of_nothing_or_of_two_minds_is_refused(flowkit_stub: Stubs) -> None:
