@@ -18,6 +18,9 @@ from flowkit.store.lanes import REACH
 from flowkit.store.statements import Asked
 from flowkit.store.tally import Tally
 
+FARTHEST = 100_000_000
+"""Among how many ready steps of a lane those of other runs are looked for at most."""
+
 ASKED = 8
 """In how many lanes a cycle looks at most before it knows that something is ready there."""
 
@@ -125,7 +128,7 @@ class Search:
         """
         lines = self.lines(tx, demand, seen, busy)
         if not any(line.candidates for line in lines):
-            self._reach *= 4
+            self._reach = min(4 * self._reach, FARTHEST)
         return lines
 
     def is_free(self) -> None:

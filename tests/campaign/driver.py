@@ -144,7 +144,8 @@ class Campaign:
     def _kill(self, zygote: Zygote, pid: int) -> None:
         self._paused = [(until, paused) for until, paused in self._paused if paused != pid]
         code = zygote.kill(pid)
-        assert code == -signal.SIGKILL, f"process {pid} had ended by itself, with {code}"
+        told = (self.at / "errors").read_text()
+        assert code == -signal.SIGKILL, f"process {pid} had ended by itself, with {code}:\n{told}"
         self.figures.kills += 1
 
     def _tell_to_end(self, zygote: Zygote, pid: int) -> None:

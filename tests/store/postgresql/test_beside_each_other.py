@@ -30,6 +30,8 @@ def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_loo
         turned = flow.turn()
         assert (turned.leased, turned.contended) == ([], True)
         assert [leased.id for leased in flow.turn().leased] == ["second"]
+        for _ in range(40):
+            assert flow.turn().leased == []
 
 
 def test_where_all_that_is_ready_is_of_a_run_that_another_has_it_is_tried_again_soon(flow: Flow, other: Flow) -> None:
