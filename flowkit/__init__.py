@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from flowkit.model.states import RunStatus, StepStatus
     from flowkit.model.step import Attempt, Step, StepResult
     from flowkit.projections import Projection, SQLiteProjectionStore
-    from flowkit.runtime.aio import AsyncRunHandle, AsyncRuntime
+    from flowkit.runtime.aio import AsyncRuntime
+    from flowkit.runtime.aio_handle import AsyncRunHandle
     from flowkit.runtime.context import StepContext
     from flowkit.runtime.handle import RunHandle
     from flowkit.runtime.inline import CycleResult
@@ -164,7 +165,8 @@ _HOMES = {
     "flowkit.model.states": "RunStatus StepStatus",
     "flowkit.model.step": "Attempt Step StepResult",
     "flowkit.projections": "Projection SQLiteProjectionStore",
-    "flowkit.runtime.aio": "AsyncRunHandle AsyncRuntime",
+    "flowkit.runtime.aio": "AsyncRuntime",
+    "flowkit.runtime.aio_handle": "AsyncRunHandle",
     "flowkit.runtime.context": "StepContext",
     "flowkit.runtime.handle": "RunHandle",
     "flowkit.runtime.runtime": "Runtime",

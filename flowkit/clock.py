@@ -6,12 +6,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol
 
 Micros = int
 """An instant (UTC, since the epoch) or a duration, in integer microseconds."""
 
 SECOND: Micros = 1_000_000
+
+Duration = float | timedelta
+"""What users give for a length of time: seconds, or a timedelta."""
+
+
+def in_seconds(value: Duration) -> float:
+    """Return a duration as seconds; what is none is left as it is, for whoever checks it to refuse."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def micros(seconds: float) -> Micros:

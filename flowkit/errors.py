@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -270,7 +271,8 @@ class Retryable(StepFailure):
     """The attempt failed, another may succeed: retried while the step's ``Retry`` allows.
 
     Args:
-        retry_after: seconds to wait before the next attempt; replaces the computed delay and may exceed its maximum.
+        retry_after: seconds, or a timedelta, to wait before the next attempt; replaces the computed delay, and may be
+            longer than its maximum.
     """
 
     retryable = True
@@ -281,9 +283,10 @@ class Retryable(StepFailure):
         message: object = "",
         *,
         details: Mapping[str, Any] | None = None,
-        retry_after: float | None = None,
+        retry_after: float | timedelta | None = None,
     ) -> None:
         super().__init__(code, message, details=details)
-        if retry_after is not None and not (isinstance(retry_after, (int, float)) and 0 <= retry_after < 10**9):
+        given = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
+        if given is not None and not (isinstance(given, (int, float)) and 0 <= given < 10**9):
             raise ValueError(f"Retryable: retry_after: expected seconds >= 0, got {retry_after!r}")
-        self.retry_after = retry_after
+        self.retry_after = given

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import attrs
 
-from flowkit.clock import Micros, micros
+from flowkit.clock import Micros, in_seconds, micros
 from flowkit.errors import ConfigError, GraphError, InvalidInput
 from flowkit.model.definitions import ANY, ExecutorDef
 from flowkit.model.gate import METADATA_LIMIT
@@ -60,8 +59,7 @@ def checked_delay(owner: str, value: Any) -> Micros:
 
 
 def _duration(owner: str, field: str, value: Any, *, exclusive: bool = False) -> Micros:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    return micros(seconds_in_range(owner, field, seconds, exclusive=exclusive))
+    return micros(seconds_in_range(owner, field, in_seconds(value), exclusive=exclusive))
 
 
 @struct

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from flowkit.clock import Micros, micros
+from flowkit.clock import Micros, in_seconds, micros
 from flowkit.errors import ConfigError
 
 Backoff = Literal["exponential", "linear", "fixed"]
@@ -51,8 +51,8 @@ class Retry:
     Attributes:
         max_attempts: how many attempts may be charged, the first included: errors, timeouts and lost workers alike.
         backoff: how the delay grows from one attempt to the next.
-        initial: seconds before the second attempt.
-        maximum: seconds that no computed delay exceeds.
+        initial: seconds, or a timedelta, before the second attempt.
+        maximum: seconds, or a timedelta, that no computed delay exceeds.
         multiplier: factor of the exponential back-off; growth per attempt, in units of *initial*, of the linear one.
         jitter: 0 to 1; each delay is drawn from ``delay * (1 - jitter) .. delay``, once, and then stored.
         on: exception types that are retried besides ``Retryable``, timeouts and lost workers.
@@ -60,8 +60,8 @@ class Retry:
 
     max_attempts: int = 3
     backoff: Backoff = "exponential"
-    initial: float = 1.0
-    maximum: float = 60.0
+    initial: float = attrs.field(default=1.0, converter=in_seconds)
+    maximum: float = attrs.field(default=60.0, converter=in_seconds)
     multiplier: float = 2.0
     jitter: float = 0.0
     on: tuple[str, ...] = attrs.field(default=(), converter=_names)

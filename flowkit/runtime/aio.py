@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-import attrs
-
+from flowkit.clock import Duration
 from flowkit.errors import InvalidTransition
 from flowkit.model.definitions import ANY
 from flowkit.model.events import HistoryEvent
@@ -19,11 +18,9 @@ from flowkit.model.run import Page, Run
 from flowkit.model.states import ENDED_RUN, RunStatus, StepStatus
 from flowkit.model.stats import QueueInfo, Stats
 from flowkit.model.step import Attempt, Step, StepResult
-from flowkit.runtime.handle import RunHandle
+from flowkit.runtime.aio_handle import AsyncRunHandle
 from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
-from flowkit.runtime.settings import checked_step_id
-from flowkit.runtime.wakeup import RunSignal
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
 
@@ -31,79 +28,6 @@ R_co = TypeVar("R_co", covariant=True)
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 _in_thread = asyncio.to_thread
-
-
-class _Signal(RunSignal):
-    """A thread's event that an event loop can wait for too."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        self.arrived = asyncio.Event()
-
-    def set(self) -> None:
-        super().set()
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.arrived.set)
-
-
-@attrs.frozen(eq=False)
-class AsyncRunHandle(Generic[R_co]):
-    """A run, waited for without blocking the event loop; see ``RunHandle``."""
-
-    _runtime: Any = attrs.field(repr=False)
-    _handle: RunHandle[R_co]
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self._handle.id
-
-    @property
-    def package(self) -> str:
-        """What was started."""
-        return self._handle.package
-
-    @property
-    def name(self) -> str | None:
-        """The run's name, if it has one."""
-        return self._handle.name
-
-    @property
-    def created(self) -> bool:
-        """False where a run with this id was there already."""
-        return self._handle.created
-
-    async def wait(self, timeout: float | None = None) -> Run:
-        """Wait until the run has ended and return it; see ``RunHandle.wait``."""
-        await self._ended(timeout)
-        run: Run = await _in_thread(self._runtime._parts.waiting.get_run, self.id)
-        return run
-
-    async def _ended(self, timeout: float | None) -> RunStatus:
-        parts = self._runtime._parts
-        watch = parts.waiting.watch(self.id, timeout)
-        signal = _Signal(asyncio.get_running_loop())
-        with parts.wakeups.run(self.id, signal):
-            while True:
-                signal.clear()
-                signal.arrived.clear()
-                status: RunStatus | None = signal.ended or await _in_thread(watch.look)
-                if status is not None:
-                    return status
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(signal.arrived.wait(), watch.left)
-
-    async def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
-        """Wait for the run's end and return its output; see ``RunHandle.result``."""
-        checked_step_id(step_id)
-        status = await self._ended(timeout)
-        value: R_co = await _in_thread(self._runtime._parts.waiting.output_of, self.id, status, step_id, type)
-        return value
-
-    async def status(self) -> RunStatus:
-        """Return where the run is now."""
-        return await _in_thread(self._handle.status)
 
 
 class AsyncRuntime:
@@ -136,7 +60,7 @@ class AsyncRuntime:
         """See ``Runtime.run_once``."""
         return await self._command(self._rt.run_once)
 
-    async def drain(self, timeout: float | None = None, max_cycles: int | None = None) -> CycleResult:
+    async def drain(self, timeout: Duration | None = None, max_cycles: int | None = None) -> CycleResult:
         """See ``Runtime.drain``."""
         return await self._command(self._rt.drain, timeout, max_cycles)
 
@@ -165,7 +89,7 @@ class AsyncRuntime:
             await begun
             await _in_thread(manager.__exit__, None, None, None)
 
-    async def shutdown(self, grace: float = 10.0) -> None:
+    async def shutdown(self, grace: Duration = 10.0) -> None:
         """See ``Runtime.shutdown``."""
         self._rt.shutdown(grace)
 
@@ -285,7 +209,7 @@ class AsyncRuntime:
     async def prune(
         self,
         *,
-        older_than: float | timedelta | datetime,
+        older_than: Duration | datetime,
         statuses: Collection[RunStatus | str] = tuple(sorted(ENDED_RUN)),
         limit: int | None = None,
     ) -> int:

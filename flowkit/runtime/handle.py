@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import attrs
 
+from flowkit.clock import Duration
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
 from flowkit.runtime.settings import checked_step_id
+from flowkit.runtime.waiting import Until
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 
 class Waits(Protocol):
     """What a handle asks of its Runtime."""
 
-    def wait_for(self, run_id: str, timeout: float | None) -> RunStatus:
-        """Block until the run has ended and return how."""
+    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> RunStatus:
+        """Block until the run has ended, or what of it is enough has come; return how it stands."""
 
     def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that has ended, or one step's result."""
@@ -44,11 +47,11 @@ class RunHandle(Generic[R_co]):
     created: bool
     _waits: Waits = attrs.field(repr=False)
 
-    def wait(self, timeout: float | None = None) -> Run:
+    def wait(self, timeout: Duration | None = None) -> Run:
         """Block until the run has ended, however it did, and return it.
 
         Args:
-            timeout: seconds to wait at most.
+            timeout: seconds, or a timedelta, to wait at most.
 
         Raises:
             WaitTimeout: the time is over; the run goes on.
@@ -58,13 +61,23 @@ class RunHandle(Generic[R_co]):
         self._waits.wait_for(self.id, timeout)
         return self._waits.get_run(self.id)
 
-    def result(self, step_id: str | None = None, type: Any = ANY, timeout: float | None = None) -> R_co:
-        """Wait for the run's end and return its output, or the result of one step.
+    @overload
+    def result(self, *, timeout: Duration | None = None) -> R_co: ...
+    @overload
+    def result(self, step_id: str, *, timeout: Duration | None = None) -> Any: ...
+    @overload
+    def result(self, step_id: str | None, type: type[T], timeout: Duration | None = None) -> T: ...
+    @overload
+    def result(self, *, type: type[T], timeout: Duration | None = None) -> T: ...
+    @overload
+    def result(self, step_id: str | None = None, type: Any = ANY, timeout: Duration | None = None) -> Any: ...
+    def result(self, step_id: str | None = None, type: Any = ANY, timeout: Duration | None = None) -> Any:
+        """Wait for the run's end and return its output; or wait for one step and return its result.
 
         Args:
-            step_id: read this step's result instead of the run's output.
+            step_id: return this step's result instead, as soon as it has succeeded.
             type: structure the value into this rather than into the executor's return annotation.
-            timeout: seconds to wait at most.
+            timeout: seconds, or a timedelta, to wait at most.
 
         Raises:
             RunFailed: with the failed steps and their errors.
@@ -74,10 +87,9 @@ class RunHandle(Generic[R_co]):
             WaitTimeout: the time is over; the run goes on.
             ConfigError: what is given for an id is none.
         """
-        checked_step_id(step_id)
-        status = self._waits.wait_for(self.id, timeout)
-        value: R_co = self._waits.output_of(self.id, status, step_id, type)
-        return value
+        wanted = checked_step_id(step_id)
+        status = self._waits.wait_for(self.id, timeout, None if wanted is None else Until(wanted))
+        return self._waits.output_of(self.id, status, step_id, type)
 
     def status(self) -> RunStatus:
         """Return where the run is now."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flowkit.clock import SystemClock
+from flowkit.clock import Duration, SystemClock
 from flowkit.errors import ConfigError, InvalidTransition, RunNotFound
 from flowkit.model.run import Run
 from flowkit.runtime.forks import renew_after_fork
@@ -71,7 +71,7 @@ class Lifecycle:
         with self._inline("run_once") as inline:
             return inline.run_once()
 
-    def drain(self, timeout: float | None, max_cycles: int | None) -> CycleResult:
+    def drain(self, timeout: Duration | None, max_cycles: int | None) -> CycleResult:
         """Make passes until no step is due."""
         self.refuse_here("drain")
         clock, most = self._parts.clock, checked_cycles("drain", max_cycles)

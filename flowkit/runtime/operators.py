@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from flowkit.clock import micros
+from flowkit.clock import Duration, in_seconds, micros
 from flowkit.errors import ConfigError
 from flowkit.model.names import name_problem
 from flowkit.model.retry import seconds_in_range
@@ -95,7 +95,7 @@ class Operators:
     def prune(
         self,
         *,
-        older_than: float | timedelta | datetime,
+        older_than: Duration | datetime,
         statuses: Collection[RunStatus | str] = tuple(sorted(ENDED_RUN)),
         limit: int | None = None,
     ) -> int:
@@ -130,7 +130,7 @@ class Operators:
             if older_than.tzinfo is None:
                 raise ConfigError("prune: older_than: expected an aware datetime, got a naive one")
             return micros(older_than.timestamp())
-        given = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        given = in_seconds(older_than)
         return self._parts.clock.now() - micros(seconds_in_range("prune", "older_than", given))
 
     def _tally(self, now: int) -> Tally:

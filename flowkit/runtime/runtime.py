@@ -6,14 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import Any
 
 import cattrs
 
 from flowkit.artifacts import ArtifactStore
-from flowkit.clock import Clock
+from flowkit.clock import Clock, Duration, in_seconds
 from flowkit.errors import ConfigError
 from flowkit.model.codec import Codec
 from flowkit.model.definitions import ExecutorDef, PackageDef
@@ -31,8 +30,6 @@ from flowkit.runtime.reads import Reads
 from flowkit.runtime.settings import check_objects, named_modules, seconds, settings_of
 from flowkit.runtime.telemetry import Observer
 from flowkit.store.stores import Store, store_of
-
-Duration = float | timedelta
 
 
 class Runtime(Reads, Operators):
@@ -207,7 +204,7 @@ class Runtime(Reads, Operators):
         self._parts.check_open()
         return self._lifecycle.run_once()
 
-    def drain(self, timeout: float | None = None, max_cycles: int | None = None) -> CycleResult:
+    def drain(self, timeout: Duration | None = None, max_cycles: int | None = None) -> CycleResult:
         """Make passes until no step is due, *timeout* seconds are over or *max_cycles* are made; counts are summed.
 
         Raises:
@@ -246,15 +243,16 @@ class Runtime(Reads, Operators):
         with self._lifecycle.background(lambda: self._lifecycle.work(poll, None, None)):
             yield self
 
-    def shutdown(self, grace: float = GRACE) -> None:
+    def shutdown(self, grace: Duration = GRACE) -> None:
         """Tell the workers to stop: what is in flight has *grace* seconds to end, then it is given back.
 
         Where none run it means those that are about to begin. It may be called again, with a shorter grace, and in a
         signal handler.
         """
-        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= 86_400:
+        given = in_seconds(grace)
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 86_400:
             raise ConfigError(f"shutdown: grace: expected seconds from 0 to 86400, got {grace!r}")
-        self._lifecycle.shutdown(float(grace))
+        self._lifecycle.shutdown(float(given))
 
     def close(self) -> None:
         """Stop what runs, close projections and the store; idempotent."""

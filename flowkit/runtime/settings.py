@@ -8,14 +8,13 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 import attrs
 import cattrs
 
-from flowkit.clock import Clock, SystemClock
+from flowkit.clock import Clock, SystemClock, in_seconds
 from flowkit.errors import ConfigError
 from flowkit.model.limits import QueueConfig
 from flowkit.model.names import name_problem
@@ -28,7 +27,7 @@ def seconds(field: str, value: Any, *, low: float, high: float) -> float:
     Raises:
         ConfigError: it is neither, or out of range.
     """
-    number = value.total_seconds() if isinstance(value, timedelta) else value
+    number = in_seconds(value)
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and -math.inf < number < math.inf
     if not is_number or not low <= number <= high:
         raise ConfigError(f"Runtime: {field}: expected seconds from {low:g} to {high:g} or a timedelta, got {value!r}")
@@ -65,9 +64,10 @@ def checked_timeout(call: str, value: Any) -> float | None:
     Raises:
         ConfigError: it is no number.
     """
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value):
-        return value
-    raise ConfigError(f"{call}: timeout: expected None or a number of seconds, got {value!r}")
+    given = None if value is None else in_seconds(value)
+    if given is None or (isinstance(given, (int, float)) and not isinstance(given, bool) and given == given):
+        return given
+    raise ConfigError(f"{call}: timeout: expected None, a number of seconds or a timedelta, got {value!r}")
 
 
 def checked_cycles(call: str, value: Any) -> int | None:

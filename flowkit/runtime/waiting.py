@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
-from flowkit.clock import Clock
+import attrs
+
+from flowkit.clock import Clock, Duration
 from flowkit.errors import (
     InvalidTransition,
     ResultNotFound,
     RunCanceled,
     RunFailed,
     RunNotFound,
+    StepNotFound,
     WaitTimeout,
 )
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
-from flowkit.model.states import RunStatus
+from flowkit.model.states import RunStatus, StepStatus
 from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
@@ -32,35 +36,58 @@ UNTOLD = 0.01
 """Seconds after which a run is looked at whose end is expected to be told; to look before would hold that end up."""
 
 
+STEP_POLL = 0.25
+"""Seconds after which a step that is waited for is looked at: who waits is told of the end of runs alone."""
+
+
+@attrs.frozen
+class Until:
+    """That a step has ended, before its run has.
+
+    Attributes:
+        step_id: the step; it may be one that is yet to come.
+        enough: which ends count; of any other the run's end is waited for too.
+    """
+
+    step_id: str
+    enough: Collection[StepStatus] = frozenset({StepStatus.SUCCEEDED})
+
+
 class Watch:
     """One wait for a run: it is looked at whenever something may have happened, until it has ended.
+
+    Args:
+        until: what of it is enough before that.
 
     Attributes:
         left: seconds until it should be looked at again in any case.
     """
 
-    def __init__(self, waiting: Waiting, run_id: str, timeout: float | None, poll: float, inside: bool) -> None:
+    def __init__(self, waiting: Waiting, run_id: str, timeout: float | None, poll: float, until: Until | None) -> None:
         self._waiting = waiting
         self._run_id = run_id
         self._timeout = timeout
-        self._poll = poll
-        self._inside = inside
+        self._poll = poll if until is None else min(poll, STEP_POLL)
+        self._until = until
+        self._inside = waiting.is_inside
         self._started = waiting.clock.monotonic()
         self._warned = False
         self.left = poll
 
     def look(self) -> RunStatus | None:
-        """Return how the run ended, if it has; of one that is expected to end soon it is not asked the first time.
+        """Return how the run ended, if it has, or how it stands where what of it is enough has come to be.
+
+        Of one that is expected to end soon it is not asked the first time.
 
         Raises:
             WaitTimeout: the time is over.
             RunNotFound, InvalidTransition: it is not there, or not committed.
         """
-        if self._waiting.is_expected(self._run_id):
+        if self._until is None and self._waiting.is_expected(self._run_id):
             self.left = UNTOLD if self._timeout is None else min(UNTOLD, self._timeout)
             return None
         status = self._waiting.standing(self._run_id, inside=self._inside)
-        if status.is_ended:
+        if status.is_ended or (self._until is not None and self._waiting.has_come(self._run_id, self._until)):
             return status
         waited, timeout = self._waiting.clock.monotonic() - self._started, self._timeout
         if timeout is not None and waited >= timeout:
@@ -124,17 +151,31 @@ class Waiting:
         """Whether a run is expected to end soon, and somebody in this process will tell; said once of each."""
         return self._wakeups.expects(run_id)
 
-    def watch(self, run_id: str, timeout: float | None) -> Watch:
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread has a transaction of the program open, which may have started what it waits for."""
+        return self._engine.db.joins_program()
+
+    def has_come(self, run_id: str, until: Until) -> bool:
+        """Whether what of a run is enough has come to be."""
+        with self._engine.db.outside() as tx, suppress(StepNotFound):
+            return self._engine.views.step(tx, run_id, until.step_id).status in until.enough
+        return False
+
+    def watch(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> Watch:
         """Begin to wait.
 
         Raises:
             ConfigError: the timeout is no number.
         """
-        return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, self._engine.db.joins_program())
+        return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, until)
 
-    def wait_for(self, run_id: str, timeout: float | None) -> RunStatus:
-        """Block until the run has ended and return how; woken by events, and by polling as the net."""
-        watch = self.watch(run_id, timeout)
+    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> RunStatus:
+        """Block until the run has ended, or what of it is enough has come; return how it stands.
+
+        Woken by events, and by polling as the net.
+        """
+        watch = self.watch(run_id, timeout, until)
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
@@ -155,7 +196,10 @@ class Waiting:
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)
 
     def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
-        """Return the output of a run that ended like this, or one step's result, as the annotation says."""
+        """Return the output of a run that ended like this, or one step's result, as the annotation says.
+
+        A run that has not ended has the result of a step that succeeded.
+        """
         views = self._engine.views
         if status is RunStatus.CANCELED:
             raise RunCanceled(run_id)

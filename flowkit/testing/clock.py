@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flowkit.clock import SECOND, Micros, micros
+from flowkit.clock import SECOND, Duration, Micros, in_seconds, micros
 
 START: Micros = 1_700_000_000 * SECOND
 _LOOK_EVERY = 0.002
@@ -33,19 +33,20 @@ class FakeClock:
         self._looked.at = self._elapsed
         return self._elapsed / SECOND
 
-    def advance(self, seconds: float) -> None:
-        """Move the clock forward by *seconds* and wake every wait."""
-        if seconds < 0:
+    def advance(self, seconds: Duration) -> None:
+        """Move the clock forward by *seconds*, or by a timedelta, and wake every wait."""
+        given = in_seconds(seconds)
+        if given < 0:
             raise ValueError(f"advance: expected seconds >= 0, got {seconds!r}; step() sets the wall clock back")
         with self._moved:
-            self._now += micros(seconds)
-            self._elapsed += micros(seconds)
+            self._now += micros(given)
+            self._elapsed += micros(given)
             self._moved.notify_all()
 
-    def step(self, seconds: float) -> None:
+    def step(self, seconds: Duration) -> None:
         """Set the wall clock by *seconds*, which may be negative; the monotonic clock does not move."""
         with self._moved:
-            self._now += micros(seconds)
+            self._now += micros(in_seconds(seconds))
             self._moved.notify_all()
 
     def wait(self, signal: threading.Event, timeout: float | None) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +87,7 @@ def test_the_delay_is_the_policys_and_its_jitter_the_drawn_one():
 
 def test_retry_after_replaces_the_delay_and_may_exceed_the_maximum():
     assert decided(Retryable("busy", retry_after=3600)).delay == 3600 * SECOND
+    assert decided(Retryable("busy", retry_after=timedelta(hours=1))).delay == 3600 * SECOND
     assert decided(Retryable("busy", retry_after=0)).delay == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from fractions import Fraction
 
 import pytest
@@ -32,6 +33,11 @@ def seconds(policy, *attempts):
 def test_the_default_is_three_attempts_one_and_two_seconds_apart():
     assert Retry().max_attempts == 3
     assert seconds(Retry(), 1, 2) == [1, 2]
+
+
+def test_a_delay_may_be_said_as_a_timedelta():
+    policy = Retry(initial=timedelta(seconds=2), maximum=timedelta(minutes=5))
+    assert policy == Retry(initial=2, maximum=300)
 
 
 def test_exponential_delays_are_multiplied_up_to_the_maximum():

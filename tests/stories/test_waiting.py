@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import structlog
 
-from flowkit import ConfigError, RunCanceled, RunFailed, RunNotFound, Runtime, StepNotFound, WaitTimeout
+from flowkit import (
+    ConfigError,
+    RunBuilder,
+    RunCanceled,
+    RunFailed,
+    RunNotFound,
+    Runtime,
+    StepContext,
+    StepNotFound,
+    WaitTimeout,
+    chain,
+    executor,
+)
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import echo, eventually, fail, in_background, start
+from tests.stories.telling import Meeting, echo, eventually, fail, in_background, standing, start
 
 
 @pytest.fixture
@@ -156,3 +170,47 @@ def test_waiting_for_a_run_that_was_pruned_is_refused(flowkit_runtime: Runtime, 
     assert flowkit_runtime.prune(older_than=0) == 1
     with pytest.raises(RunNotFound):
         run.wait()
+
+
+def test_the_result_of_a_step_is_there_as_soon_as_it_has_succeeded(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> None:
+        meeting.wait()
+
+    def describe(run: RunBuilder) -> None:
+        chain(run.step("quick", echo, 7), run.step("slow", slow))
+
+    run = start(flowkit_runtime, describe, echo, slow)
+    with flowkit_runtime.workers():
+        meeting.expect()
+        assert run.result("quick", timeout=timedelta(seconds=30)) == 7
+        assert asyncio.run(awaited(flowkit_runtime, run.id)) == 7
+        assert run.status() == "running"
+        flowkit_clock.advance(timedelta(seconds=1))
+        meeting.let_go()
+        assert run.wait(30).status == "succeeded"
+
+
+async def awaited(runtime: Runtime, run_id: str) -> Any:
+    return await (await runtime.aio.handle(run_id)).result("quick", int, timeout=30)
+
+
+def test_of_a_step_that_fails_the_end_of_its_run_is_waited_for(flowkit_runtime: Runtime, meeting: Meeting) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> None:
+        meeting.wait()
+
+    def describe(run: RunBuilder) -> None:
+        run.step("bad", fail)
+        run.step("slow", slow)
+
+    run = start(flowkit_runtime, describe, fail, slow)
+    with flowkit_runtime.workers():
+        meeting.expect()
+        eventually(lambda: standing(flowkit_runtime, run.id)["bad"] == "failed")
+        thread, answers = waiting(lambda: run.result("bad"))
+        meeting.let_go()
+        thread.join(30)
+    assert isinstance(answers[0], RunFailed)

@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import socket
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_what_is_not_finished_within_the_grace_is_given_back(
     run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
     worker = in_background(flowkit_runtime.start_workers)
     meeting.expect()
-    flowkit_runtime.shutdown(grace=5)
+    flowkit_runtime.shutdown(grace=timedelta(seconds=5))
     # The worker may not have begun to count yet when the clock is moved.
     eventually(lambda: flowkit_clock.advance(1) or not worker.is_alive())
     assert standing(flowkit_runtime, run.id) == {"a": "ready"}

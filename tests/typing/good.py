@@ -179,3 +179,6 @@ def starting(rt: Runtime) -> None:
     assert_type(rt.start_run(nothing), RunHandle[Any])
     assert_type(rt.start_run("book", {"number": 1}), RunHandle[Any])
     assert_type(rt.run(book, Page(1)).result(), Text)
+    assert_type(rt.run(book, Page(1)).result("index", int), int)
+    assert_type(rt.run(book, Page(1)).result(type=str, timeout=5), str)
+    assert_type(rt.run(book, Page(1)).result("index", timeout=timedelta(seconds=5)), Any)
