@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -125,5 +126,5 @@ def _of_flowkit(error: Any, names: list[str], where: str) -> CommandFailed:
         # It lists failed steps by semicolons; none of them is a hint.
         what, rest = str(error), ""
     near = f"{rest.partition('?')[0]}? " if rest.startswith("did you mean") else ""
-    told = hint.format(run_id=getattr(error, "run_id", "RUN"))
+    told = hint.format(run_id=shlex.quote(getattr(error, "run_id", "RUN")))
     return CommandFailed(what, where=where, hint=near + told, code=code)

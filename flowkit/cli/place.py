@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import click
 
 from flowkit.cli.failing import NOT_FOUND, CommandFailed, failure_of
+from flowkit.cli.plain import printable
 from flowkit.cli.settings import Settings, read_settings
+from flowkit.cli.words import limits
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
     from flowkit.runtime.curtain import Curtain
     from flowkit.runtime.runtime import Runtime
+
+DRAWN = re.compile(r"(?<=-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""The part of a run's id that flowkit draws where nobody chose one."""
 
 LAST = "@last"
 SHOWN = 5
@@ -74,7 +81,8 @@ class Place:
         with telling(url):
             make_importable(settings)
             options["observers"] = [*observers, *_tracing()]
-            with _runtime(url, modules=settings.modules, **_stores(settings), **options) as runtime:
+            with _runtime(url, modules=settings.modules, **{**_stores(settings), **options}) as runtime:
+                _tell_limits(runtime)
                 yield runtime
 
 
@@ -125,8 +133,19 @@ def telling(url: str) -> Iterator[None]:
         raise failure from error.__cause__
 
 
-def find_run(runtime: Runtime, text: str) -> str:
+def _tell_limits(runtime: Runtime) -> None:
+    from flowkit.runtime.executing import changed_limits
+
+    for name, before, now in changed_limits(runtime):
+        click.echo(printable(f"queue {name}: {limits(before)} is now {limits(now)}, as this project says"), err=True)
+
+
+def find_run(runtime: Runtime, text: str, *, to_change: bool = False) -> str:
     """Return the id of the run that is meant: by its id, by the beginning of only one id, or ``@last``.
+
+    Args:
+        to_change: of an id that somebody chose, such as ``order-170``, the beginning may be the id of another run,
+            one that is gone; so it counts only as far as into an id that flowkit drew.
 
     Raises:
         CommandFailed: there is none, or several begin like this.
@@ -140,7 +159,11 @@ def find_run(runtime: Runtime, text: str) -> str:
         return text
     found = runtime.run_ids(text, limit=SHOWN + 1)
     if len(found) == 1:
-        return found[0]
+        drawn = DRAWN.search(found[0])
+        if not to_change or (drawn is not None and len(text) > drawn.start()):
+            return found[0]
+        hint = f"did you mean {found[0]!r}? What is to be changed is named in full"
+        raise CommandFailed(f"run {text!r} is not in the store", hint=hint, code=NOT_FOUND)
     if found:
         shown = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
         raise CommandFailed(f"several runs begin with {text!r}", hint=f"write more of the id: {shown}")
@@ -231,7 +254,7 @@ def _queues(settings: Settings) -> dict[str, Any]:
     from flowkit.model.limits import QueueConfig, RateLimit
 
     found = {}
-    for name, limits in settings.queues.items():
-        rate = limits.rate_per_second
-        found[name] = QueueConfig(limits.max_workers, RateLimit(rate, limits.burst) if rate is not None else None)
+    for name, given in settings.queues.items():
+        rate = given.rate_per_second
+        found[name] = QueueConfig(given.max_workers, RateLimit(rate, given.burst) if rate is not None else None)
     return found

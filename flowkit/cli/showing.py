@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit.cli.output import Output
 from flowkit.cli.plain import Column
-from flowkit.cli.words import count, duration, when
+from flowkit.cli.words import command, count, duration, when
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
@@ -109,7 +109,7 @@ def show_errors(out: Output, run: Run, failed: Sequence[Step]) -> None:
         show_error(out, step, with_traceback=place < TRACEBACKS)
     if len(failed) > TRACEBACKS:
         out.line()
-        out.text(f"`flowkit show {run.id} STEP` has the traceback of any other")
+        out.text(f"`{command('show', run.id)} STEP` has the traceback of any other")
 
 
 def show_error(out: Output, step: Step, *, with_traceback: bool) -> None:

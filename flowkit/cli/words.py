@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowkit.model.limits import QueueConfig
+    from flowkit.model.stats import QueueInfo
 
 SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -46,3 +52,17 @@ def duration(micros: int | None) -> str:
 def count(number: int, noun: str) -> str:
     """Write how many there are: ``1 step``, ``2 steps``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def limits(queue: QueueConfig | QueueInfo) -> str:
+    """Write a queue's limits: ``2 at once, 20/s burst 5``."""
+    rate = queue.rate_limit
+    told = [f"{queue.max_workers} at once"] if queue.max_workers is not None else []
+    if rate is not None:
+        told.append(f"{rate.rate_per_second:g}/s" + (f" burst {rate.burst}" if rate.burst != 1 else ""))
+    return ", ".join(told)
+
+
+def command(*words: str) -> str:
+    """Write a command line of flowkit so that a shell takes it as it is."""
+    return shlex.join(["flowkit", *words])

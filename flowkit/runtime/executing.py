@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from flowkit.errors import ConfigError, RunNotFound
+from flowkit.model.limits import QueueConfig
 from flowkit.model.names import name_problem
 from flowkit.runtime.runtime import Runtime
 
@@ -54,3 +55,8 @@ def serve_only(runtime: Runtime, queues: Iterable[str]) -> None:
         if problem:
             raise ConfigError(f"queues: {problem}, got {name!r}")
     runtime._lifecycle.queues = names
+
+
+def changed_limits(runtime: Runtime) -> tuple[tuple[str, QueueConfig, QueueConfig], ...]:
+    """Return each queue whose stored limits this Runtime replaced when it opened: what they were, and what they are."""
+    return tuple(runtime._parts.changed_limits)

@@ -9,9 +9,11 @@ import attrs
 from flowkit.errors import RunNotFound, WaitTimeout
 from flowkit.model.events import HistoryEvent
 from flowkit.model.run import Run
+from flowkit.model.states import ENDED_STEP
 from flowkit.model.step import Step
 from flowkit.runtime.reads import Reads
 from flowkit.runtime.settings import checked_timeout
+from flowkit.runtime.waiting import Until
 
 SHOWN = 20
 """How many running steps are looked at where the news shall bring them."""
@@ -87,3 +89,18 @@ def _look(runtime: Reads, run_id: str, since: int, with_running: bool) -> News:
         events = views.history(tx, run_id, since)
         running = views.steps(tx, run_id, status="running", limit=SHOWN) if with_running and not run.is_ended else ()
     return News(run, events, tuple(running))
+
+
+def wait_for_step(runtime: Reads, run_id: str, step_id: str, timeout: float | None = None) -> None:
+    """Block until a step has ended, however it did, or its run has.
+
+    Args:
+        step_id: it may be one that is yet to be emitted.
+        timeout: seconds to wait at most.
+
+    Raises:
+        RunNotFound: there is no such run.
+        WaitTimeout: the time is over; the run goes on.
+    """
+    runtime._parts.check_open()
+    runtime._parts.waiting.wait_for(run_id, timeout, Until(step_id, ENDED_STEP))

@@ -12,6 +12,7 @@ from flowkit.artifacts import ArtifactStore
 from flowkit.clock import SECOND, IdSource, Micros, micros
 from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
+from flowkit.model.limits import QueueConfig
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.model.worker import WorkerInfo
@@ -84,6 +85,7 @@ class Parts:
         self._inline: Inline | None = None
         self._abandoned: list[Crew] = []
         self._inherited: list[Crew] = []
+        self.changed_limits: list[tuple[str, QueueConfig, QueueConfig]] = []
         self._closed = False
 
     def after_fork(self) -> None:
@@ -251,6 +253,7 @@ class Parts:
             for name, config in sorted(self.settings.queues.items()):
                 before = self.engine.queues.configure(tx, name, config, by=self.settings.worker_id, now=tx.now())
                 if before is not None:
+                    self.changed_limits.append((name, before, config))
                     told = {"queue": name, "before": str(before), "now": str(config)}
                     self.telemetry.log.warning("queue_config_changed", **told)
 

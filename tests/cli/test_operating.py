@@ -74,6 +74,20 @@ def test_a_run_that_has_ended_cannot_be_canceled(shell: Shell, play: Play) -> No
     assert ended.err.startswith("error: too late: succeeded\n")
 
 
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_the_beginning_of_an_id_that_somebody_chose_is_no_run_to_change(
+    shell: Shell, play: Play, store: Runtime, verb: str
+) -> None:
+    play("order-170", ORDER, passes=0)
+    ended = shell(verb, "order-17")
+    assert (ended.code, ended.out) == (3, "")
+    assert "error: run 'order-17' is not in the store\n" in ended.err
+    assert "hint: did you mean 'order-170'?" in ended.err
+    assert [run.status.value for run in store.runs()] == ["pending"]
+    drawn = store.start_run("order", ORDER).id
+    assert shell("cancel", drawn[: len("order-") + 14]).out == f"run {drawn} is canceled\n"
+
+
 def test_a_run_that_has_ended_keeps_none_of_the_others_from_being_canceled(shell: Shell, play: Play) -> None:
     play("done", ORDER)
     play("order-1", ORDER, passes=0)
@@ -148,3 +162,15 @@ def test_a_queue_that_is_not_there_is_not_paused(shell: Shell, store: Runtime) -
     assert (ended.code, ended.out) == (3, "")
     assert "error: there is no queue 'truck'\n" in ended.err
     assert "hint: did you mean 'trucks'?" in ended.err
+
+
+def test_who_only_starts_a_run_leaves_the_limits_alone_that_the_workers_obey(shell: Shell) -> None:
+    limited = '[tool.flowkit]\nstore = "sqlite:///var/app.db"\nmodules = ["demo"]\n[tool.flowkit.queues.trucks]\n'
+    order = ("run", "order", "--input", json.dumps({"id": "broke"}))
+    shell.write("pyproject.toml", f"{limited}max_workers = 7\n")
+    assert "queue" not in shell(*order, "--wait").err
+    shell.write("pyproject.toml", f"{limited}max_workers = 2\nrate_per_second = 20\n")
+    assert "queue" not in shell(*order).err
+    assert "7 at once" in shell("queues").out
+    ended = shell(*order, "--wait")
+    assert "queue trucks: 7 at once is now 2 at once, 20/s, as this project says\n" in ended.err

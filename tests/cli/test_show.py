@@ -196,3 +196,27 @@ def test_the_help_of_a_command_below_another_reads_well(empty: Shell, printed: P
     ended = empty(*command.split(), "--help")
     assert (ended.code, ended.err) == (0, "")
     printed(f"help-{command.replace(' ', '-')}", ended.out)
+
+
+def test_an_artifact_is_found_by_its_name_if_that_is_its_alone(shell: Shell, play: Play) -> None:
+    play("one", {"id": "A-17", "items": ["tea"]})
+    assert shell("artifact", "get", "one", "label.txt").out == "To whom it may concern: tea"
+    play("two", {"id": "A-18", "items": ["tea", "cups"]})
+    ended = shell("artifact", "get", "two", "label.txt")
+    assert (ended.code, ended.err.splitlines()[0]) == (2, "error: several artifacts are named 'label.txt'")
+    assert "hint: say which: pack[0]:artifact:001, pack[1]:artifact:001" in ended.err
+
+
+def test_the_result_of_a_step_is_waited_for_alone(shell: Shell, play: Play) -> None:
+    play("order-1", {"id": "A-17", "items": ["tea"]}, passes=1)
+    ended = shell("result", "order-1", "charge", "--wait", "--timeout", "60")
+    assert (ended.code, ended.out) == (0, '"receipt for A-17"\n')
+    play("bad", {"id": "broke"}, passes=1)
+    ended = shell("result", "bad", "charge", "--wait", "--timeout", "60")
+    assert ended.err.startswith("error: step 'charge' failed: no_money")
+
+
+def test_hints_are_command_lines_that_a_shell_takes_as_they_are(shell: Shell, play: Play) -> None:
+    play("a run", {"id": "broke", "items": ["tea"]})
+    assert "`flowkit show 'a run' charge` has the traceback" in shell("result", "a run", "charge").err
+    assert "`flowkit explain 'a run' 'pack[0]'` says why" in shell("result", "a run", "pack[0]").err

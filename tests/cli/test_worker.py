@@ -95,3 +95,9 @@ def test_a_worker_may_be_for_some_queues_alone(slow: Shell, looking: Runtime) ->
         assert "no live worker serves kind 'slow/hold' from queue 'slow'" in slow("doctor").out
         with slow.background("worker", "--queues", "slow"):
             eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]
+
+
+def test_a_worker_without_slots_is_refused_by_the_name_of_the_option(slow: Shell) -> None:
+    ended = slow("worker", "--concurrency", "0")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "error: --concurrency: expected 1 or more, got 0\n"

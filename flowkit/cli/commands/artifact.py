@@ -12,7 +12,7 @@ from flowkit.cli.failing import NOT_FOUND, CommandFailed
 from flowkit.cli.lazy import Group
 from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
-from flowkit.cli.place import Place, find_run
+from flowkit.cli.place import SHOWN, Place, find_run
 from flowkit.cli.plain import Column
 
 if TYPE_CHECKING:
@@ -83,7 +83,14 @@ def _artifact(runtime: Runtime, run_id: str, artifact_id: str) -> Artifact:
     try:
         return runtime.artifact(run_id, artifact_id)
     except ResultNotFound:
-        near = nearest(artifact_id, [one.id for one in runtime.artifacts(run_id)]).removeprefix("; ")
+        known = runtime.artifacts(run_id)
+        named = [one.id for one in known if one.name == artifact_id]
+        if len(named) == 1:
+            return runtime.artifact(run_id, named[0])
+        if named:
+            shown = ", ".join(named[:SHOWN]) + (", ..." if len(named) > SHOWN else "")
+            raise CommandFailed(f"several artifacts are named {artifact_id!r}", hint=f"say which: {shown}") from None
+        near = nearest(artifact_id, [text for one in known for text in (one.id, one.name)]).removeprefix("; ")
         hint = f"{near} `flowkit artifact list {run_id}` lists those that are there".strip()
         raise CommandFailed(f"run {run_id!r} has no artifact {artifact_id!r}", hint=hint, code=NOT_FOUND) from None
 

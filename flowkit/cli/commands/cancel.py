@@ -64,7 +64,7 @@ def cancel(
             _confirm(len(run_ids), yes)
             ended = {run_id: _canceled(runtime, run_id) for run_id in run_ids}
         else:
-            found = [find_run(runtime, run_id) for run_id in run_ids]
+            found = [find_run(runtime, run_id, to_change=True) for run_id in run_ids]
             ended = {run_id: _canceled(runtime, run_id) for run_id in found}
     _tell(ended, out, is_filtered=is_filtered)
     late = {run_id: became for run_id, became in ended.items() if became not in UNDER_WAY}

@@ -13,6 +13,7 @@ from flowkit.cli.options import PackageName, RunId, with_output, with_project
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Param, read_input
 from flowkit.cli.place import LAST, Place, find_run
+from flowkit.cli.words import command
 
 if TYPE_CHECKING:
     from flowkit.drawing.graph import Box, Graph, Picture
@@ -68,7 +69,7 @@ def graph(place: Place, out: Output, subject: str, form: str, given: str | None,
         out.json(_shape(picture))
         return
     if len(picture.boxes) > MOST:
-        hint = f"flowkit show {subject} lists them" + (", and without --expand it may be one" if expand else "")
+        hint = f"{command('show', subject)} lists them" + (", and without --expand it may be one" if expand else "")
         raise CommandFailed(f"{len(picture.boxes)} boxes are no picture", where=found.title, hint=hint)
     _FORMS[form](picture, out)
     if not picture.is_run:

@@ -11,6 +11,7 @@ from flowkit.cli.options import with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import Place
 from flowkit.cli.plain import Column
+from flowkit.cli.words import limits
 
 if TYPE_CHECKING:
     from flowkit.model.stats import QueueInfo
@@ -59,15 +60,7 @@ def _list(place: Place, out: Output) -> None:
 def _row(queue: QueueInfo) -> list[str]:
     tokens = "" if queue.tokens is None else f"{queue.tokens:.1f}"
     depth = [str(number) for number in (queue.ready, queue.delayed, queue.pending, queue.running)]
-    return [queue.name, "paused" if queue.paused else "open", *depth, tokens, _limits(queue)]
-
-
-def _limits(queue: QueueInfo) -> str:
-    rate = queue.rate_limit
-    limits = [f"{queue.max_workers} at once"] if queue.max_workers is not None else []
-    if rate is not None:
-        limits.append(f"{rate.rate_per_second:g}/s" + (f" burst {rate.burst}" if rate.burst != 1 else ""))
-    return ", ".join(limits)
+    return [queue.name, "paused" if queue.paused else "open", *depth, tokens, limits(queue)]
 
 
 @queues.command()

@@ -11,16 +11,18 @@ from flowkit.cli.options import StepId, run_argument, with_output, with_reveal, 
 from flowkit.cli.output import Output
 from flowkit.cli.parse import Duration
 from flowkit.cli.place import Place, curtain_of, find_run, get_run
+from flowkit.cli.words import command
 
 if TYPE_CHECKING:
     from flowkit.model.step import StepResult
     from flowkit.runtime.handle import RunHandle
+    from flowkit.runtime.runtime import Runtime
 
 
 @click.command()
 @run_argument
 @click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
-@click.option("--wait", is_flag=True, help="Wait until the run has ended.")
+@click.option("--wait", is_flag=True, help="Wait until the run has ended, or the step.")
 @click.option("--timeout", type=Duration(), help="Wait for this long at most: seconds, or like 15m or 2h.")
 @with_reveal
 @with_store
@@ -41,7 +43,7 @@ def result(
         run_id = find_run(runtime, run_id)
         handle = runtime.handle(run_id)
         if wait or timeout is not None:
-            handle.wait(timeout)
+            _wait(handle, runtime, step_id, timeout)
         if step_id is not None:
             found = runtime.result(run_id, step_id)
             step = runtime.step(run_id, step_id)
@@ -55,13 +57,22 @@ def result(
     out.json({"run": run_id, "status": run.status.value, "output": output} if out.is_json else output)
 
 
+def _wait(handle: RunHandle[Any], runtime: Runtime, step_id: str | None, timeout: float | None) -> None:
+    from flowkit.runtime.following import wait_for_step
+
+    if step_id is None:
+        handle.wait(timeout)
+    else:
+        wait_for_step(runtime, handle.id, step_id, timeout)
+
+
 def _output(handle: RunHandle[Any]) -> Any:
     from flowkit.errors import ResultNotFound
 
     try:
         return handle.result()
     except ResultNotFound:
-        hint = f"return a handle from its entrypoint, or name a step: flowkit result {handle.id} STEP"
+        hint = f"return a handle from its entrypoint, or name a step: {command('result', handle.id)} STEP"
         raise CommandFailed(f"run {handle.id!r} names no output", hint=hint, code=NOT_FOUND) from None
 
 
@@ -72,13 +83,13 @@ def _print_step(found: StepResult | None, step_id: str, out: Output, reason: str
         raise _not_ended(f"step {step_id!r} has not ended")
     if not out.is_json and found.error is not None:
         what = f"step {step_id!r} failed: {found.error.code}: {found.error.message}"
-        hint = f"`flowkit show {found.run_id} {step_id}` has the traceback"
+        hint = f"`{command('show', found.run_id, step_id)}` has the traceback"
         raise CommandFailed(what, hint=hint, code=FAILED)
     if not out.is_json and found.status == "canceled":
-        hint = f"`flowkit explain {found.run_id} {step_id}` says why"
+        hint = f"`{command('explain', found.run_id, step_id)}` says why"
         raise CommandFailed(f"step {step_id!r} was canceled ({reason})", hint=hint, code=FAILED)
     out.json(result_shape(found) if out.is_json else found.data)
 
 
 def _not_ended(what: str) -> CommandFailed:
-    return CommandFailed(what, hint="--wait waits for the end of the run", code=TIMED_OUT)
+    return CommandFailed(what, hint="--wait waits for its end", code=TIMED_OUT)

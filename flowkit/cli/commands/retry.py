@@ -32,7 +32,7 @@ def retry(place: Place, out: Output, run_id: str, step_id: str | None, force: bo
     if force and step_id is None:
         raise CommandFailed("--force is for one step", hint="flowkit retry RUN STEP --force", code=USAGE)
     with place.reading() as runtime:
-        run_id = find_run(runtime, run_id)
+        run_id = find_run(runtime, run_id, to_change=True)
         if step_id is not None:
             step = curtain_of(runtime).step(runtime.retry_step(run_id, step_id, force=force))
             shape, told = step_shape(step), f"step {step.id} of run {run_id} is {step.status.value} again"

@@ -14,7 +14,7 @@ from flowkit.cli.parse import Duration, parsed_entries, read_input
 from flowkit.cli.place import Place, curtain_of, get_run
 from flowkit.cli.showing import show_error
 from flowkit.cli.signals import Stopped
-from flowkit.cli.words import count
+from flowkit.cli.words import command, count
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
@@ -57,9 +57,12 @@ def run(
     flowkit run order --input @order.json --run-id order-17
     """
     value, entries = read_input(given), parsed_entries("--metadata", metadata)
-    with place.working() as runtime:
+    executes = wait or timeout is not None
+    # Who only starts something leaves the limits alone that the workers obey.
+    limits: dict[str, Any] = {} if executes else {"queues": None}
+    with place.working(**limits) as runtime:
         handle = runtime.start_run(package, value, run_id=run_id, name=name, metadata=entries)
-        if not wait and timeout is None:
+        if not executes:
             _tell_stored(runtime, handle.id, out)
             return 0
         try:
@@ -102,7 +105,7 @@ def _tell_stored(runtime: Runtime, run_id: str, out: Output) -> None:
         out.line(f"run {run_id} is stored")
         steps = count(found.steps.open, "step")
         nobody = f"it waits for a worker, with {steps} to do: start one with flowkit worker, or say --wait"
-        out.note(f"{named(serving)}: flowkit watch {run_id}" if serving else nobody)
+        out.note(f"{named(serving)}: {command('watch', run_id)}" if serving else nobody)
 
 
 def _tell_ended(runtime: Runtime, found: Run, out: Output) -> int:
@@ -115,7 +118,7 @@ def _tell_ended(runtime: Runtime, found: Run, out: Output) -> int:
     if found.status.value == "failed":
         for step in runtime.steps(found.id, status="failed", limit=FAILURES):
             show_error(Output(is_aside=True), curtain_of(runtime).step(step), with_traceback=False)
-    out.note(f"flowkit show {found.id} tells more")
+    out.note(f"{command('show', found.id)} tells more")
     return end_of(found)
 
 

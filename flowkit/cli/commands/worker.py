@@ -54,6 +54,8 @@ def worker(
     """
     from flowkit.runtime.executing import serve_only
 
+    if concurrency is not None and concurrency < 1:
+        raise CommandFailed(f"--concurrency: expected 1 or more, got {concurrency}")
     if reload:
         return _reload(place)
     with (
