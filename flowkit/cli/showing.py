@@ -114,11 +114,15 @@ def show_errors(out: Output, run: Run, failed: Sequence[Step]) -> None:
 
 def show_error(out: Output, step: Step, *, with_traceback: bool) -> None:
     """Print why a step failed; the lines of a traceback stay as they are."""
+    from flowkit.model.outcome import GIVEN_UP, is_given_up
+
     error = step.error
     if error is None:
         return
     message = f": {error.message}" if error.message != error.code else ""
     out.text(f"{step.id} {step.status.value}: {error.code}{message}")
+    if is_given_up(error, step.attempt, step.retry.max_attempts):
+        out.text(GIVEN_UP, indent="  ")
     if error.details is not None:
         out.text(f"details: {_plain(error.details)}", indent="  ")
     if with_traceback:

@@ -17,6 +17,8 @@ from flowkit.model.plan import Node, Output, Plan
 
 MAX_STEPS = 1_000_000
 MAX_CHILDREN = 10_000
+SETTINGS = ("id", "name", "metadata", "output")
+"""What an entrypoint may read and set of its run."""
 
 
 class RunBuilder(GraphBuilder):
@@ -52,6 +54,12 @@ class RunBuilder(GraphBuilder):
         self.metadata: dict[str, Any] = {}
         self.output: str | None = None
         self._package = package
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in SETTINGS and not name.startswith("_"):
+            hint = nearest(name, SETTINGS) or "; options such as queue= and priority= are given to run.step"
+            raise AttributeError(f"run.{name}: a run has no such setting{hint}")
+        super().__setattr__(name, value)
 
     def finish(self, returned: Any = None) -> Plan:
         """Check the whole graph and return it as a plan; *returned* is what the entrypoint gave back.

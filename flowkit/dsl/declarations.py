@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flowkit.dsl.bindings import Bound
@@ -81,6 +81,9 @@ def checked_inputs(inputs: Any, owner: str) -> Iterable[Any]:
         raise GraphError(f"{owner}: the inputs of map are not known yet: fan out inside an executor with step.map")
     if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
         raise GraphError(f"{owner}: expected a list of inputs, got {_shown(inputs)}")
+    if isinstance(inputs, Mapping):
+        hint = "write list(inputs.values()), or list(inputs.items()) for pairs"
+        raise GraphError(f"{owner}: expected a list of inputs, got a {type(inputs).__name__}; {hint}")
     return inputs
 
 
@@ -100,7 +103,10 @@ def member_suffixes(
         raise GraphError(f"{owner}: key: expected a function of an input, got {key!r}")
     seen: set[str] = set()
     for value in inputs:
-        text = str(key(value))
+        made = key(value)
+        if made is None:
+            raise GraphError(f"{owner}: key: expected a text or number for each input, got None for {_shown(value)}")
+        text = str(made)
         if text in seen:
             raise GraphError(f"{owner}: two inputs have the key {text!r}; keys must differ, for they make the ids")
         seen.add(text)

@@ -20,6 +20,8 @@ TEXT_LIMIT = 16 * 1024
 TRACEBACK_LIMIT = 32 * 1024
 
 EXECUTOR_ERROR = "executor_error"
+GIVEN_UP = "it is not tried again, for no type of its exception is listed in Retry(on=...)"
+"""What people are told of a step that has attempts left."""
 WORKER_LOST = "worker_lost"
 TIMEOUT = "timeout"
 
@@ -106,6 +108,11 @@ def decide(
         return Failed(told)
     wished = getattr(error, "retry_after", None) if isinstance(error, StepFailure) else None
     return Retried(told, micros(wished) if wished is not None else retry.delay_after(attempt, draw))
+
+
+def is_given_up(error: StepError, attempt: int, max_attempts: int) -> bool:
+    """Whether a step has attempts left that are not made, for its exception is none that is retried."""
+    return error.code == EXECUTOR_ERROR and not error.retryable and attempt < max_attempts
 
 
 def step_error(error: BaseException, now: Micros) -> StepError:

@@ -10,6 +10,7 @@ import attrs
 
 from flowkit.clock import Micros
 from flowkit.model.limits import NANO
+from flowkit.model.outcome import GIVEN_UP, is_given_up
 from flowkit.model.states import RunStatus, StepStatus
 from flowkit.model.step import Step
 from flowkit.scheduler.choose import Line
@@ -108,7 +109,9 @@ def _ended(step: Step) -> Explanation:
         return _said(step, "succeeded", f"it succeeded {when}")
     if step.status is StepStatus.FAILED:
         error = f" with {step.error.code}: {step.error.message}" if step.error else ""
-        return _said(step, "failed", f"it failed {when} after attempt {step.attempt}{error}")
+        given_up = step.error is not None and is_given_up(step.error, step.attempt, step.retry.max_attempts)
+        why = f"; {GIVEN_UP}" if given_up else ""
+        return _said(step, "failed", f"it failed {when} after attempt {step.attempt}{error}{why}")
     kind, _, culprit = (step.reason or "").partition(":")
     because = f"step {culprit!r}, which it requires, did not succeed" if kind == "dependency" else "its run was"
     held_by = (f"{step.run_id}/{culprit}",) if culprit else ()

@@ -120,7 +120,7 @@ class Commands:
             dead = DeadStep(row[0], row[1], status, row[3], row[4], bool(row[5]))
             return self._bring_back(tx, run, {dead.key: dead}, tally)
         hint = "; force=True fences the attempt that runs" if status is StepStatus.RUNNING else ""
-        raise InvalidTransition(f"step is {status.value}{hint}", status)
+        raise InvalidTransition(f"step {step_id!r} of run {run_id!r} is {status.value}{hint}", status)
 
     def retry_run(self, tx: Session, run_id: str, tally: Tally) -> list[Event]:
         """Give every failed or canceled step of a run that ended a fresh budget.
@@ -131,13 +131,14 @@ class Commands:
         """
         run = self._run(tx, run_id)
         if run.status not in (RunStatus.FAILED, RunStatus.CANCELED):
-            message = f"run is {run.status.value}; only a failed or canceled one can be retried"
+            message = f"run {run_id!r} is {run.status.value}; only a failed or canceled one can be retried"
             raise InvalidTransition(message, run.status)
         return self._bring_back(tx, run, self._revival.dead_of_run(tx, run.key), tally)
 
     def _bring_back(self, tx: Session, run: StoredRun, first: dict[int, DeadStep], tally: Tally) -> list[Event]:
         if run.status is RunStatus.SUCCEEDED:
-            raise InvalidTransition(f"run {run.id!r} succeeded; its steps cannot be retried", run.status)
+            message = f"run {run.id!r} succeeded; its steps cannot be retried, start another run"
+            raise InvalidTransition(message, run.status)
         for key, culprit in self._revival.dead_requirement(tx, first, first).items():
             if culprit is not None:
                 step = first[key]

@@ -35,7 +35,7 @@ def test_a_running_step_is_retried_by_force_alone(shell: Shell, play: Play, stor
         store.run_once()
     ended = shell("retry", "order-1", "charge")
     assert ended.code == 1
-    assert ended.err.startswith("error: step is running\n")
+    assert "' is running\n" in ended.err
     assert "hint: --force takes it from the worker that runs it" in ended.err
     ended = shell("retry", "order-1", "charge", "--force")
     assert (ended.code, ended.out) == (0, "step charge of run order-1 is ready again\n")
@@ -50,7 +50,7 @@ def test_what_cannot_be_retried_says_so(shell: Shell, play: Play) -> None:
     play("order-1", ORDER)
     ended = shell("retry", "order-1")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err.startswith("error: run is succeeded\n")
+    assert ended.err.startswith("error: run 'order-1' is succeeded\n")
 
 
 def test_runs_are_canceled_by_name(shell: Shell, play: Play, store: Runtime) -> None:

@@ -48,6 +48,16 @@ def test_a_key_that_makes_no_id_is_refused(run_of):
         run_of(ocr).map("page", ocr, [7], key=lambda _: "a\x00b")
 
 
+def test_a_key_of_nothing_is_refused(run_of):
+    with pytest.raises(GraphError, match="key: expected a text or number for each input, got None for 1"):
+        run_of(ocr).map("page", ocr, [1, 2], key=lambda page: None)
+
+
+def test_what_maps_over_a_dict_has_to_say_over_what_of_it(run_of):
+    with pytest.raises(GraphError, match=r"step 'page': expected a list of inputs, got a dict; write list\(inputs"):
+        run_of(ocr).map("page", ocr, {"first": 1})
+
+
 def test_a_key_that_is_no_function_is_refused(run_of):
     with pytest.raises(GraphError, match="key: expected a function of an input, got 'n'"):
         run_of(ocr).map("page", ocr, [7], key="n")

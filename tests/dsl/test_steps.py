@@ -369,3 +369,11 @@ def test_a_finished_graph_takes_nothing_more(run_of):
         run.step("second", tidy)
     with pytest.raises(GraphError, match="finished"):
         first >> first
+
+
+def test_what_is_no_setting_of_a_run_cannot_be_set(run_of):
+    run = run_of(tidy)
+    with pytest.raises(AttributeError, match=r"run\.ouput: a run has no such setting; did you mean 'output'"):
+        run.ouput = "first"
+    with pytest.raises(AttributeError, match=r"run\.queue: .*given to run\.step"):
+        run.queue = "slow"

@@ -73,7 +73,7 @@ def test_only_a_failed_or_canceled_step_can_be_retried(flow: Flow) -> None:
     flow.lease_one()
 
     for step_id, status in {"a": "succeeded", "b": "running", "c": "ready"}.items():
-        with pytest.raises(InvalidTransition, match=f"step is {status}") as refused:
+        with pytest.raises(InvalidTransition, match=f"step .* of run .* is {status}") as refused:
             flow.retry_step(run, step_id)
         assert refused.value.status == status
 
@@ -93,7 +93,7 @@ def test_a_run_that_succeeded_is_never_left(flow: Flow) -> None:
 
     with pytest.raises(InvalidTransition, match="succeeded"):
         flow.retry_step(run, "a")
-    with pytest.raises(InvalidTransition, match="run is succeeded"):
+    with pytest.raises(InvalidTransition, match="run .* is succeeded"):
         flow.retry_run(run)
 
 
@@ -144,7 +144,7 @@ def test_of_two_operators_who_retry_one_step_one_is_refused(flow: Flow, other: F
     flow.do(failure())
 
     flow.retry_step(run, "a")
-    with pytest.raises(InvalidTransition, match="step is ready"):
+    with pytest.raises(InvalidTransition, match="step .* is ready"):
         other.retry_step(run, "a")
 
     assert flow.lease_one().generation == 1
@@ -168,7 +168,7 @@ def test_a_forced_retry_and_a_completion_are_ordered(flow: Flow, other: Flow) ->
     leased = flow.lease_one()
     flow.settle(leased, success())
 
-    with pytest.raises(InvalidTransition, match="step is succeeded"):
+    with pytest.raises(InvalidTransition, match="step .* is succeeded"):
         other.retry_step(run, "a", force=True)
 
 

@@ -140,7 +140,7 @@ def test_a_running_step_is_retried_only_by_force(flowkit_runtime: Runtime, meeti
     run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
     worker = in_background(flowkit_runtime.run_once)
     meeting.expect()
-    with pytest.raises(InvalidTransition, match="step is running") as refused:
+    with pytest.raises(InvalidTransition, match="step .* is running") as refused:
         flowkit_runtime.retry_step(run.id, "a")
     assert refused.value.status == "running"
     meeting.let_go()

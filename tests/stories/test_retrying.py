@@ -148,3 +148,25 @@ def test_what_is_said_with_the_step_wins_over_the_executor_and_that_over_the_def
         "executors": (7, "slow", 3, 60),
         "default": (3, "default", 0, 0),
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "told"),
+    [
+        (ValueError("odd"), Retry(5), True),
+        (ValueError("odd"), Retry(1), False),
+        (Permanent("broken"), Retry(5), False),
+    ],
+    ids=["not listed", "no attempt left", "permanent"],
+)
+def test_explain_says_why_an_exception_is_not_tried_again(
+    flowkit_runtime: Runtime, error: Exception, retry: Retry, *, told: bool
+) -> None:
+    @executor("raise")
+    def raise_it() -> None:
+        raise error
+
+    run = start(flowkit_runtime, lambda run: run.step("a", raise_it, retry=retry), raise_it)
+    flowkit_runtime.drain()
+    text = flowkit_runtime.explain(run.id, "a").text
+    assert ("it is not tried again, for no type of its exception is listed in Retry(on=...)" in text) == told
