@@ -17,8 +17,6 @@ from flowkit.model.plan import Node, Output, Plan
 
 MAX_STEPS = 1_000_000
 MAX_CHILDREN = 10_000
-SETTINGS = ("id", "name", "metadata", "output")
-"""What an entrypoint may read and set of its run."""
 
 
 class RunBuilder(GraphBuilder):
@@ -31,6 +29,8 @@ class RunBuilder(GraphBuilder):
         output: the id of the step whose result is the run's, also of one that will be emitted later.
     """
 
+    # So that a setting which a run does not have cannot be set, and is no typo that nobody notices.
+    __slots__ = ("_package", "id", "metadata", "name", "output")
     __flowkit_run__ = True
 
     def __init__(
@@ -54,12 +54,6 @@ class RunBuilder(GraphBuilder):
         self.metadata: dict[str, Any] = {}
         self.output: str | None = None
         self._package = package
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in SETTINGS and not name.startswith("_"):
-            hint = nearest(name, SETTINGS) or "; options such as queue= and priority= are given to run.step"
-            raise AttributeError(f"run.{name}: a run has no such setting{hint}")
-        super().__setattr__(name, value)
 
     def finish(self, returned: Any = None) -> Plan:
         """Check the whole graph and return it as a plan; *returned* is what the entrypoint gave back.
@@ -117,6 +111,8 @@ class EmitBuilder(GraphBuilder):
     Args:
         parent_id: the id of the step that emits.
     """
+
+    __slots__ = ()
 
     def __init__(self, *, parent_id: str, registry: Registry, encode: Encode, default_queue: str | None = None) -> None:
         super().__init__(

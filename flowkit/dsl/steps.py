@@ -38,6 +38,21 @@ class GraphBuilder:
         limit: how many steps may be declared, and in what.
     """
 
+    __slots__ = (
+        "_declarations",
+        "_empty",
+        "_encode",
+        "_ids",
+        "_is_finished",
+        "_kinds",
+        "_limit",
+        "_numbers",
+        "_options",
+        "_prefix",
+        "_twins",
+        "_waits",
+    )
+
     def __init__(
         self, *, prefix: str, registry: Registry, encode: Encode, default_queue: str | None, limit: tuple[int, str]
     ) -> None:
