@@ -124,15 +124,20 @@ class RunNotFound(FlowkitError):
 
 @attrs.frozen(auto_exc=True, str=False)
 class StepNotFound(FlowkitError):
-    """The run ``run_id`` is there, but has no step ``step_id``; ``known`` are some that it has."""
+    """The run ``run_id`` is there, but has no step ``step_id``; ``known`` are some that it has.
+
+    ``is_output`` says that its entrypoint named that step, whose result was to be the run's.
+    """
 
     run_id: str
     step_id: str
     known: tuple[str, ...] = ()
+    is_output: bool = False
 
     def __str__(self) -> str:
         near = nearest(self.step_id, self.known)
-        return f"run {self.run_id!r} has no step {self.step_id!r}{near}; rt.steps({self.run_id!r}) lists them"
+        why = ", which its entrypoint named as the run's output" if self.is_output else ""
+        return f"run {self.run_id!r} has no step {self.step_id!r}{why}{near}; rt.steps({self.run_id!r}) lists them"
 
 
 class ResultNotFound(FlowkitError):

@@ -26,6 +26,7 @@ from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
+from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.views_results import StoredOutput, StoredValue
 
@@ -217,9 +218,15 @@ class Waiting:
                 )
             for missing in (one for one in found.step_ids if one not in found.values):
                 # Asked for by name, it is refused with the nearest one that is there.
-                views.step(tx, run_id, missing)
+                self._refuse(tx, run_id, missing, is_output=step_id is None)
         values = [self._value(one, found.values[one], type) for one in found.step_ids]
         return values if found.many else values[0]
+
+    def _refuse(self, tx: Session, run_id: str, missing: str, *, is_output: bool) -> None:
+        try:
+            self._engine.views.step(tx, run_id, missing)
+        except StepNotFound as error:
+            raise StepNotFound(run_id, missing, error.known, is_output) from None
 
     def _value(self, step_id: str, stored: StoredValue, type: Any) -> Any:
         if stored.body is None:

@@ -113,6 +113,18 @@ def test_the_result_of_a_step_that_is_not_there_is_refused(flowkit_runtime: Runt
         run.result("indx")
 
 
+def test_an_output_of_a_step_that_never_came_is_told_as_the_entrypoints(flowkit_runtime: Runtime) -> None:
+    def describe(run: RunBuilder) -> None:
+        run.step("summary", echo, 1)
+        run.output = "sumary"
+
+    run = start(flowkit_runtime, describe, echo)
+    flowkit_runtime.drain()
+    named = "no step 'sumary', which its entrypoint named as the run's output; did you mean 'summary'"
+    with pytest.raises(StepNotFound, match=named):
+        run.result()
+
+
 def test_a_timeout_that_is_given_for_an_id_is_refused_before_it_is_waited(flowkit_runtime: Runtime) -> None:
     run = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
     with pytest.raises(ConfigError, match="step_id: expected a str, got 5; seconds to wait are timeout=5"):
