@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -28,6 +28,14 @@ R_co = TypeVar("R_co", covariant=True)
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 _in_thread = asyncio.to_thread
+
+
+async def _to_its_end(future: asyncio.Future[Made]) -> Made:
+    """Wait for something however often the task is canceled meanwhile; who canceled it is heard already."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    return future.result()
 
 
 class AsyncRuntime:
@@ -86,8 +94,8 @@ class AsyncRuntime:
             yield self
         finally:
             # Also where the task is canceled while they begin: nobody else would ever stop them.
-            await begun
-            await _in_thread(manager.__exit__, None, None, None)
+            await _to_its_end(begun)
+            await _to_its_end(asyncio.ensure_future(_in_thread(manager.__exit__, None, None, None)))
 
     async def shutdown(self, grace: Duration = 10.0) -> None:
         """See ``Runtime.shutdown``."""

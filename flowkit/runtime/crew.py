@@ -125,7 +125,11 @@ class Crew:
         Raises:
             KeyboardInterrupt: it came while the executor ran; the attempt is not settled.
         """
-        self._run(attempt, interrupts=True)
+        try:
+            self._run(attempt, interrupts=True)
+        except KeyboardInterrupt:
+            attempt.ended = True
+            raise
 
     def _pool(self, attempt: Attempt) -> Pool:
         definition = attempt.executable.definition

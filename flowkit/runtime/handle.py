@@ -80,7 +80,7 @@ class RunHandle(Generic[R_co]):
             timeout: seconds, or a timedelta, to wait at most.
 
         Raises:
-            RunFailed: with the failed steps and their errors.
+            RunFailed: with the failed steps and their errors; once the run has ended so, for every step.
             RunCanceled: the run was canceled.
             ResultNotFound: the run names no output; return a handle from the entrypoint.
             StepNotFound: the output was named by id, and no such step came to be.

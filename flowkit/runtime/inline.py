@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 
 import attrs
@@ -9,6 +10,7 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.errors import StoreError
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
+from flowkit.model.step import LeasedStep
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.worker import Worker
@@ -76,27 +78,45 @@ class Inline:
         try:
             return self._pass(run)
         except KeyboardInterrupt:
-            self.crew.give_up()
             with suppress(StoreError):
-                self._worker.turn(0)
+                self._give_back()
             raise
 
     def _pass(self, run: int | None) -> CycleResult:
         seen: list[int] = []
         total = CycleResult()
-        while len(seen) < self._worker.crew.size:
-            turned = self._worker.turn(1, run=run, skip=seen)
+        # More than one only where what was leased could not be read at once; each is settled before the next is run.
+        waiting: deque[Attempt] = deque()
+        while True:
+            is_full = bool(waiting) or len(seen) >= self.crew.size
+            turned = self._worker.turn(0 if is_full else 1, run=run, skip=seen)
             total += counted(turned)
-            for leased in turned.leased:
-                seen.append(leased.key)
-                self._run_to_its_end(self._worker.crew.prepare(leased))
-            if turned.refused is not None:
+            seen += [leased.key for leased in turned.leased]
+            waiting += [self._prepared(leased) for leased in turned.leased]
+            if waiting:
+                self._run_to_its_end(waiting.popleft())
+            elif turned.refused is not None:
                 raise turned.refused
-            if not turned.leased:
+            else:
                 return total
-        return total + counted(self._worker.turn(0))
+
+    def _prepared(self, leased: LeasedStep) -> Attempt:
+        attempt = self.crew.prepare(leased)
+        # Nothing of it runs yet, so that it holds no slot where it is given back before.
+        attempt.ended = True
+        return attempt
+
+    def _give_back(self) -> None:
+        self.crew.give_up()
+        left = self._worker.turn(0).leased
+        if left:
+            for leased in left:
+                self._prepared(leased)
+            self.crew.give_up()
+            self._worker.turn(0)
 
     def _run_to_its_end(self, attempt: Attempt) -> None:
+        attempt.ended = False
         definition = attempt.executable.definition
         if definition.pool is None and not definition.is_async and attempt.leased.timeout is None:
             self._worker.crew.run_here(attempt)

@@ -115,8 +115,13 @@ class Keeper:
         """Do what is due: end attempts whose time is over, extend the leases of the others, store progress."""
         now = self._clock.monotonic()
         self._expire([a for a in attempts if a.deadline is not None and a.deadline <= now])
-        if now >= self._extend_at:
-            self._extend_at = now + extend_every(self._lease)
+        with self._lock:
+            is_due = now >= self._extend_at
+            if is_due:
+                # Those too that came since *attempts* were listed, which may be why it is due.
+                self._extend_at = now + extend_every(self._lease)
+                attempts = list(self._attempts.values())
+        if is_due:
             self._extend(attempts)
         elif any(a.progress is not a.progress_stored for a in attempts):
             self._store_progress(attempts)

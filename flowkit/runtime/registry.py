@@ -29,7 +29,7 @@ class Executable:
     decode_input: Decoder
     encode_result: Callable[[Any], bytes]
     _codec: Codec = attrs.field(repr=False)
-    _decoders: dict[tuple[str, int | None], Decoder] = attrs.field(factory=dict, repr=False)
+    _decoders: dict[tuple[str, bool, int | None], Decoder] = attrs.field(factory=dict, repr=False)
 
     def decode_result(self, binding: Binding, body: bytes | None, place: int = 0) -> Any:
         """Decode one upstream result for the parameter it is bound to.
@@ -41,7 +41,9 @@ class Executable:
         Raises:
             InvalidInput: it does not fit the annotation.
         """
-        decoder = self._decoders.get((binding.name, None)) or self._decoder(binding, place)
+        known, name, many = self._decoders, binding.name, binding.many
+        # One serves all of a list, unless a tuple says of each what it is.
+        decoder = known.get((name, many, None)) or known.get((name, many, place)) or self._decoder(binding, place)
         if body is not None:
             return decoder(body)
         try:
@@ -51,11 +53,10 @@ class Executable:
 
     def _decoder(self, binding: Binding, place: int) -> Decoder:
         annotation = self.signature.results[binding.name].annotation
-        # One serves all of a list, unless a tuple says of each what it is.
         of = place if binding.many and length_of(annotation) is not None else None
         wanted = element_of(annotation, of) if binding.many else annotation
         decoder = self._codec.decoder(wanted, f"result bound to {binding.name!r}")
-        self._decoders[binding.name, of] = decoder
+        self._decoders[binding.name, binding.many, of] = decoder
         return decoder
 
 

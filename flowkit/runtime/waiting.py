@@ -204,7 +204,8 @@ class Waiting:
         views = self._engine.views
         if status is RunStatus.CANCELED:
             raise RunCanceled(run_id)
-        with self._engine.read() as tx:
+        # A step that others have seen to succeed may not be there in the snapshot of the program's own transaction.
+        with self._engine.db.outside() if not status.is_ended else self._engine.read() as tx:
             if status is RunStatus.FAILED:
                 raise RunFailed(run_id, views.failed_steps(tx, run_id))
             if step_id is not None:

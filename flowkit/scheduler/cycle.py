@@ -26,6 +26,9 @@ from flowkit.store.grants import Claim, Grant
 from flowkit.store.keys import run_of
 from flowkit.store.tally import Tally
 
+ROUNDS = 4
+"""How often a turn looks past the runs that others are at; behind them may be more such."""
+
 
 @struct
 class Taken:
@@ -54,6 +57,7 @@ class Turned:
         promoted: how many waiting steps became ready.
         due_at, limited, contended: of what was taken.
         refused: why not all that is leased could be read yet; the next turn tries again.
+        left: whether steps with an expired lease were left, because others are at their runs.
     """
 
     verdicts: list[Verdict] = attrs.field(factory=list)
@@ -65,6 +69,7 @@ class Turned:
     limited: bool = False
     contended: bool = False
     refused: StoreError | None = None
+    left: bool = False
 
     def add(self, other: Turned) -> None:
         """Count what another transaction of the same pass did."""
@@ -74,7 +79,7 @@ class Turned:
         self.events += other.events
         self.promoted += other.promoted
         self.due_at, self.limited, self.contended = other.due_at, other.limited, other.contended
-        self.refused = other.refused
+        self.left |= other.left
 
 
 class Cycle:
@@ -110,13 +115,18 @@ class Cycle:
                 leased, which is left to expire. The same may be tried again: what was settled already is told so.
         """
         try:
-            return self._turn(inbox, demand)
+            turned = self._turn(inbox, demand)
         except (StoreError, RuntimeClosed):
             raise
         except Exception:
             if not inbox:
                 raise
-            return self._one_by_one(inbox, demand)
+            turned = self._one_by_one(inbox, demand)
+        # What is committed is no outcome that was refused, whatever happens from here on.
+        self._load_owed(turned)
+        if turned.left:
+            self._sweep_waiting(turned)
+        return turned
 
     def _one_by_one(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
         # There are no savepoints: the batch is rolled back, and an outcome that cannot be written takes no other along.
@@ -128,6 +138,8 @@ class Cycle:
             except (StoreError, RuntimeClosed):
                 raise
             except Exception as refused:
+                # A store that was brought to a newer version meanwhile refuses what is no fault of the outcome.
+                self._engine.check_version()
                 told = StepError(
                     "unsettleable", f"{type(refused).__name__}: {refused}", occurred_at=settlement.ended_at
                 )
@@ -149,10 +161,8 @@ class Cycle:
             left = self._sweeper.sweep(tx, tally) if sweeps else False
             taken = self._take(tx, demand, tally, None if tally.stirred else looking)
             turned.events = engine.history.close(tx, tally)
-        turned.promoted = tally.promoted
-        self.hand_out(taken, turned)
-        if left:
-            self._sweep_waiting(turned)
+        turned.promoted, turned.left = tally.promoted, left
+        self._accept(taken, turned)
         return turned
 
     def join(self, tx: Session, demand: Demand, tally: Tally) -> Taken:
@@ -162,15 +172,17 @@ class Cycle:
         return self._take(tx, demand, tally)
 
     def hand_out(self, taken: Taken, turned: Turned) -> None:
-        """Read what was leased, after the commit, and what could not be read before; add it to *turned*.
+        """Read what was leased, and what could not be read before, after the commit; raises what ``turn`` does."""
+        self._accept(taken, turned)
+        self._load_owed(turned)
 
-        Raises:
-            StoreError: somebody changed out of turn what was leased, which is left to expire.
-        """
+    def _accept(self, taken: Taken, turned: Turned) -> None:
         turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
         if taken.grant is not None:
             taken.grant.taken.check()
             self._owed.append(taken.grant)
+
+    def _load_owed(self, turned: Turned) -> None:
         while self._owed:
             try:
                 self._load(self._owed[0], turned)
@@ -242,14 +254,17 @@ class Cycle:
         wanted = {run_of(candidate.key) for _, candidate in chosen}
         free = self._claim(tx, wanted, tally)
         busy = wanted - free
-        if busy and demand.run is None:
+        self._search.note_free({name for name, candidate in chosen if run_of(candidate.key) in free})
+        behind, rounds = set(busy), ROUNDS if demand.run is None else 0
+        while behind and rounds:
             # The best steps are of runs that others are at; behind them may be runs that nobody is at.
             seen = attrs.evolve(seen, queues={**seen.queues, **{line.queue.name: line.queue for line in lines}})
             lines = self._search.lines_beside(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
-            free |= self._claim(tx, {run_of(candidate.key) for _, candidate in chosen}, tally)
-        elif not busy:
-            self._search.is_free()
+            wanted = {run_of(candidate.key) for _, candidate in chosen}
+            found = self._claim(tx, wanted, tally)
+            behind, rounds = set() if found else wanted, rounds - 1
+            free, busy = free | found, busy | behind
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
         grant = self._grant(tx, keys, {lane.id: lane for lane in seen.ready}, tally) if keys else None
         if grant is not None:

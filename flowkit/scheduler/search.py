@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 import attrs
@@ -69,7 +69,7 @@ class Search:
         self._engine = engine
         self._heads: dict[int, Candidate] = {}
         self._filled: set[int] = set()
-        self._reach = REACH
+        self._reach: dict[str, int] = {}
 
     def locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         """Return what may be started, and let nobody else start it from queues that have limits."""
@@ -123,17 +123,20 @@ class Search:
     def lines_beside(self, tx: Session, demand: Demand, seen: Glance, busy: Collection[int]) -> list[Line]:
         """Return what ``lines`` does without the steps of runs that others are at, as far as that is looked for.
 
-        They may be at them for long, as where a program keeps its own transaction open, so the next time it is looked
-        for among more steps.
+        They may be at them for long, as where a program keeps its own transaction open, so where nothing was found in a
+        queue it is looked for among more of its steps the next time.
         """
         lines = self.lines(tx, demand, seen, busy)
-        if not any(line.candidates for line in lines):
-            self._reach = min(4 * self._reach, FARTHEST)
+        for line in lines:
+            if not line.candidates:
+                name = line.queue.name
+                self._reach[name] = min(4 * self._reach.get(name, REACH), FARTHEST)
         return lines
 
-    def is_free(self) -> None:
-        """Take note that nobody is at the runs of what was chosen."""
-        self._reach = REACH
+    def note_free(self, queues: Iterable[str]) -> None:
+        """Take note that nobody is at the run of a step that was chosen from each of these queues."""
+        for name in queues if self._reach else ():
+            self._reach.pop(name, None)
 
     def lines(self, tx: Session, demand: Demand, seen: Glance, beside: Collection[int] = ()) -> list[Line]:
         """Return each queue with the best of its ready steps.
@@ -150,7 +153,7 @@ class Search:
         lines: list[Line] = []
         heads: dict[int, Candidate] = {}
         for name, members in by_queue.items():
-            found = [self._best(tx, lane.id, demand, seen, beside) for lane in members]
+            found = [self._best(tx, lane, demand, seen, beside) for lane in members]
             heads |= {lane.id: best[0] for lane, best in zip(members, found) if best}
             fresh = [c for c in merged(found) if c.key not in demand.skip]
             lines.append(Line(queues[name], in_flight.get(name, 0), fresh))
@@ -162,16 +165,17 @@ class Search:
         return lines
 
     def _best(
-        self, tx: Session, lane: int, demand: Demand, seen: Glance, beside: Collection[int]
+        self, tx: Session, lane: Lane, demand: Demand, seen: Glance, beside: Collection[int]
     ) -> Sequence[Candidate]:
         most = demand.slots + len(demand.skip)
         if beside:
-            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane, most, beside, self._reach)
-        elif lane in seen.found:
-            stored = seen.found[lane]()
+            reach = self._reach.get(lane.queue, REACH)
+            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane.id, most, beside, reach)
+        elif lane.id in seen.found:
+            stored = seen.found[lane.id]()
         else:
-            stored = self._engine.lanes.candidates(tx, lane, most, demand.run)
-        coming = seen.coming.get(lane)
+            stored = self._engine.lanes.candidates(tx, lane.id, most, demand.run)
+        coming = seen.coming.get(lane.id)
         return merged([stored, coming]) if stored and coming else coming or stored
 
 

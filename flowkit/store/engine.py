@@ -16,7 +16,7 @@ from flowkit.store.health import Health
 from flowkit.store.history import History
 from flowkit.store.lanes import Lanes
 from flowkit.store.leases import Leases
-from flowkit.store.migrate import migrate
+from flowkit.store.migrate import migrate, refuse_newer, stored_version
 from flowkit.store.outcomes import Outcomes
 from flowkit.store.pictures import Pictures
 from flowkit.store.propagate import Propagation
@@ -28,6 +28,7 @@ from flowkit.store.starts import Starts
 from flowkit.store.statements import Asked
 from flowkit.store.tables import make_tables
 from flowkit.store.unfinished import Unfinished
+from flowkit.store.versions import VERSION
 from flowkit.store.views import Views
 from flowkit.store.workers import Workers
 
@@ -74,3 +75,12 @@ class Engine:
     def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
         """Open a transaction, perhaps with its *first* statements."""
         return self.db.write(first)
+
+    def check_version(self) -> None:
+        """See that the store is still of the version that this flowkit knows.
+
+        Raises:
+            SchemaTooNew: a newer flowkit has brought it to its own meanwhile.
+        """
+        with self.read() as tx:
+            refuse_newer(stored_version(tx), VERSION)

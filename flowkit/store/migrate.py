@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowkit.clock import Clock
-from flowkit.errors import SchemaTooNew, StoreError
+from flowkit.errors import InvalidTransition, SchemaTooNew, StoreError
 from flowkit.store.connector import Connector
 from flowkit.store.database import Database, Session
 from flowkit.store.tables import Tables
@@ -30,18 +30,22 @@ def migrate(
 
     Raises:
         SchemaTooNew: a newer flowkit wrote it; nothing was changed.
+        InvalidTransition: this thread has a transaction of the program open, and there is something to be done.
         StoreError: the next step removes something, no copy could be kept, and nobody consents; that step is not made.
             Or there is no store yet, but somebody else's table has the name of one of its tables.
     """
     with db.read() as session:
         found = first = stored_version(session)
+    if found != version and db.joins_program():
+        what = "the store's tables are made or brought up to date, which a rollback of the open transaction would undo"
+        raise InvalidTransition(f"{what}; open the Runtime outside of it", None)
     while found != version:
-        _refuse_newer(found, version)
+        refuse_newer(found, version)
         with db.write() as session:
             # Another process may have done it since: the version that counts is the one seen under the lock.
             _run(session, db.dialect.migrating())
             found = stored_version(session)
-            _refuse_newer(found, version)
+            refuse_newer(found, version)
             if found < version:
                 if found and found + 1 in destructive:
                     # The write lock is held: nothing is committed between the copy and the step.
@@ -85,11 +89,16 @@ def removes_data(found: int, *, version: int = VERSION, destructive: Collection[
     Raises:
         SchemaTooNew: it is newer than that.
     """
-    _refuse_newer(found, version)
+    refuse_newer(found, version)
     return bool(found) and any(found < step <= version for step in destructive)
 
 
-def _refuse_newer(found: int, version: int) -> None:
+def refuse_newer(found: int, version: int) -> None:
+    """Refuse a store of a newer version.
+
+    Raises:
+        SchemaTooNew: it is one.
+    """
     if found > version:
         raise SchemaTooNew(
             f"the store has schema version {found}, this flowkit knows up to {version}; it was left untouched: "

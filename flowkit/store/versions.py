@@ -17,17 +17,22 @@ def _name_artifacts(session: Session) -> None:
     if session.dialect.name == "postgresql":
         session.script("ALTER TABLE artifacts DROP CONSTRAINT artifacts_pkey, ADD PRIMARY KEY (step, id, name)")
         return
+    triggers = session.script("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'artifacts'")
+    # Not renamed: a view of the program's on this table would keep it from that.
+    session.script("CREATE TABLE artifacts_1 AS SELECT * FROM artifacts")
+    session.script("DROP TABLE artifacts")
     session.script(
-        'CREATE TABLE "artifacts_2" ("step" INTEGER NOT NULL, "id" TEXT NOT NULL, "run" INTEGER NOT NULL, '
+        'CREATE TABLE "artifacts" ("step" INTEGER NOT NULL, "id" TEXT NOT NULL, "run" INTEGER NOT NULL, '
         '"epoch" INTEGER NOT NULL, "name" TEXT NOT NULL, "kind" TEXT NOT NULL, "content_type" TEXT, '
         '"size" INTEGER NOT NULL, "sha256" BLOB NOT NULL, "body" BLOB, "metadata" TEXT, '
         '"created_at" INTEGER NOT NULL, "place" INTEGER NOT NULL, PRIMARY KEY ("step", "id", "name"), '
         'FOREIGN KEY ("step") REFERENCES "steps" ("key") ON DELETE CASCADE)'
     )
-    session.script("INSERT INTO artifacts_2 SELECT * FROM artifacts")
-    session.script("DROP TABLE artifacts")
-    session.script("ALTER TABLE artifacts_2 RENAME TO artifacts")
+    session.script("INSERT INTO artifacts SELECT * FROM artifacts_1")
+    session.script("DROP TABLE artifacts_1")
     session.script('CREATE INDEX "artifacts_run_id" ON "artifacts" ("run", "id")')
+    for (sql,) in triggers:
+        session.script(sql)
 
 
 STEPS: Mapping[int, Step] = {2: _name_artifacts}

@@ -40,6 +40,15 @@ OLD_ARTIFACTS = {
 }
 """SQL that gives a store's artifacts the table that the first version had."""
 
+BESIDE = {
+    "sqlite": (
+        "CREATE VIEW named AS SELECT name FROM artifacts",
+        "CREATE TRIGGER of_the_program AFTER DELETE ON artifacts BEGIN SELECT 1; END",
+    ),
+    "postgresql": ("CREATE VIEW named AS SELECT name FROM artifacts",),
+}
+"""What a program may have made beside flowkit's tables, in the same place."""
+
 Nowhere = Callable[[], AbstractContextManager[Place]]
 
 
@@ -117,6 +126,10 @@ def test_artifacts_of_the_first_version_are_kept(nowhere: Nowhere, database: str
             for statement in OLD_ARTIFACTS[database]:
                 tx.script(statement.format(**named))
             tx.script("UPDATE meta SET number = 1 WHERE key = 'schema'")
+            for statement in BESIDE[database]:
+                tx.script(statement)
         db.close()
         with Runtime(place.store(), entry_points=False, artifact_store=artifacts) as runtime:
             assert runtime.artifacts(run.id) == before
+            with runtime._parts.engine.read() as tx:
+                assert tx.script("SELECT COUNT(*) FROM named") == [(6,)]

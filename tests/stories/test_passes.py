@@ -91,6 +91,24 @@ def test_ctrl_c_in_a_pass_is_the_programs_and_the_step_is_given_back_at_once(
     assert outcomes(other, run.id, "a") == [(1, "released"), (1, "succeeded")]
 
 
+def test_ctrl_c_in_a_pass_leaves_its_slot_free(open_runtime: OpenRuntime) -> None:
+    interrupts = [True]
+
+    @executor("interrupted")
+    def interrupted() -> str:
+        if interrupts:
+            interrupts.clear()
+            signal.raise_signal(signal.SIGINT)
+        return "done"
+
+    runtime = open_runtime(interrupted, max_workers=1)
+    run = start(runtime, lambda run: run.step("a", interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        runtime.run_once()
+    assert runtime.run_once() == CycleResult(succeeded=1)
+    assert run.result() == "done"
+
+
 @pytest.mark.parametrize("call", ["run_once", "start_workers"])
 def test_ctrl_c_in_an_observer_gives_back_the_step_that_it_was_told_of(open_runtime: OpenRuntime, call: str) -> None:
     interrupts = [True]

@@ -335,3 +335,30 @@ def test_a_step_without_a_result_is_none_to_a_parameter_that_takes_none_and_a_mi
         RunFailed, match=r"result bound to 'found' \$: expected int, got None; .* let the parameter be X \| None"
     ):
         run.result("use")
+
+
+@pytest.mark.parametrize("single_first", [False, True])
+def test_a_parameter_takes_a_list_of_results_here_and_one_that_is_a_list_there(
+    flowkit_runtime: Runtime, *, single_first: bool
+) -> None:
+    seen: list[Any] = []
+
+    @executor("numbers")
+    def numbers() -> list[int]:
+        return [1, 2]
+
+    @executor("number")
+    def number(n: int) -> int:
+        return n
+
+    @executor("use")
+    def use(step: StepContext, *, values: list[int]) -> None:
+        seen.append(values)
+
+    def describe(run: RunBuilder) -> None:
+        run.step("one", use, values=run.step("numbers", numbers), priority=-1 if single_first else 1)
+        run.step("many", use, values=run.map("number", number, [1, 2]))
+
+    start(flowkit_runtime, describe, numbers, number, use)
+    flowkit_runtime.drain()
+    assert seen == [[1, 2], [1, 2]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import peewee
 import pytest
 
-from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, package
+from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, package
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
@@ -218,3 +219,14 @@ def test_a_command_from_an_event_loop_which_works_in_another_thread_is_refused_a
         with pytest.raises(InvalidTransition, match=rf"rt\.aio\.{call}\(\) works in another thread.*after the commit"):
             asyncio.run(command())
     assert (orders(program), len(runtime.runs())) == ([1], 1)
+
+
+def test_a_store_is_not_made_in_a_transaction_that_may_be_rolled_back(tmp_path: Path) -> None:
+    database = peewee.SqliteDatabase(str(tmp_path / "new.db"), pragmas={"journal_mode": "wal"})
+    with database.atomic(), pytest.raises(InvalidTransition, match="open the Runtime outside of it"):
+        Runtime(SQLiteStore(database=database), entry_points=False)
+    with Runtime(SQLiteStore(database=database), entry_points=False) as runtime:
+        assert len(runtime.runs()) == 0
+    with database.atomic(), Runtime(SQLiteStore(database=database), entry_points=False) as runtime:
+        assert len(runtime.runs()) == 0
+    database.close()

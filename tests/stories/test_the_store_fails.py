@@ -12,6 +12,7 @@ import pytest
 from flowkit import LeaseLost, Retry, RunBuilder, RunHandle, Runtime, StepContext, StoreFull, StoreUnavailable, executor
 from flowkit.testing import FakeClock
 from tests.places import Place
+from tests.stories.conftest import OpenRuntime
 from tests.stories.frail import FrailStore
 from tests.stories.telling import LEASE_SECONDS, Meeting, echo, eventually, in_background, outcomes, standing, start
 
@@ -251,3 +252,23 @@ def test_a_leased_step_that_could_not_be_read_yet_keeps_its_slot(store: FrailSto
             store.unreadable = ""
             eventually(lambda: flowkit_clock.advance(0.1) or run.status() == "succeeded")
     assert in_flight == ["look"]
+
+
+def test_of_two_steps_that_a_pass_runs_the_first_is_settled_before_the_second(
+    runtime: Runtime, store: FrailStore, flowkit_clock: FakeClock, open_runtime: OpenRuntime
+) -> None:
+    calls: list[int] = []
+
+    @executor("lasts")
+    def lasts() -> None:
+        flowkit_clock.advance(LEASE_SECONDS + 1)
+        open_runtime(echo).run_once()
+
+    other = start(runtime, lambda run: run.step("a", lasts, priority=1), lasts)
+    run = leased_but_unreadable(runtime, store, calls, Retry())
+    with pytest.raises(StoreUnavailable):
+        runtime.drain()
+    store.unreadable = ""
+    assert runtime.run_once().succeeded == 2
+    assert (run.status(), other.status(), calls) == ("succeeded", "succeeded", [1])
+    assert outcomes(runtime, run.id, "sum") == [(1, "succeeded")]

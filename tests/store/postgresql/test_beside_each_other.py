@@ -34,6 +34,31 @@ def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_loo
             assert flow.turn().leased == []
 
 
+def test_behind_two_runs_that_others_have_a_third_is_found(flow: Flow, other: Flow) -> None:
+    for run in ("first", "second"):
+        flow.start(*[step(f"{run}[{n}]") for n in range(20)], run_id=run)
+    flow.start(step("third"), run_id="third")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        other.engine.runs.lock(tx, "second")
+        assert [leased.id for leased in flow.turn(slots=4).leased] == ["third"]
+
+
+def test_what_is_taken_from_one_queue_does_not_keep_the_other_from_being_looked_through(
+    flow: Flow, other: Flow
+) -> None:
+    flow.start(*[step(f"held[{n}]", queue="b") for n in range(REACH * 5)], run_id="held")
+    flow.start(step("behind", queue="b"), run_id="behind")
+    flow.start(*[step(f"a[{n}]", queue="a") for n in range(100)], run_id="many")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "held")
+        leased = [one.id for _ in range(20) for one in flow.turn(slots=2).leased]
+
+    assert "behind" in leased
+
+
 def test_where_all_that_is_ready_is_of_a_run_that_another_has_it_is_tried_again_soon(flow: Flow, other: Flow) -> None:
     flow.start(*[step(f"first[{n}]") for n in range(8)], run_id="first")
 
