@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -134,7 +135,10 @@ class LoopPool:
         assert loop is not None
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while self._loop is loop:
+                # An executor that stops the loop, or a task of its own that wants the program to exit, ends no others.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    loop.run_forever()
             for task in self._tasks:
                 task.cancel()
             # A task that ignores its cancellation is abandoned after a moment; its attempt was released before.

@@ -47,6 +47,9 @@ DEFAULTS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15000,
 }
+SPOKEN = {"client_encoding": "utf8"}
+"""What is so whatever the environment, the role or the data source says."""
+
 _LIMITS = {"idle_in_transaction_session_timeout": ABANDONED_SECONDS, "lock_timeout": LOCK_SECONDS}
 
 
@@ -100,8 +103,11 @@ class PostgresConnector:
 
     def dial(self) -> Any:
         """Open one raw connection, once."""
-        raw = self._psycopg.connect(**self._arguments, autocommit=True, prepare_threshold=None)
+        raw = self._psycopg.connect(**{**self._arguments, **SPOKEN}, autocommit=True, prepare_threshold=None)
         try:
+            if raw.info.parameter_status("standard_conforming_strings") == "off":
+                # A role or database may have it so; what the driver writes for a list of bytes is read otherwise then.
+                raw.execute("SET standard_conforming_strings = on")
             if raw.execute("SELECT pg_backend_pid()").fetchone()[0] == raw.info.backend_pid:
                 self._settle_in(raw)
         except BaseException:

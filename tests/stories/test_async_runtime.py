@@ -14,6 +14,7 @@ from flowkit import (
     AsyncRuntime,
     ConfigError,
     InvalidTransition,
+    RunBuilder,
     RunFailed,
     Runtime,
     StepContext,
@@ -243,3 +244,36 @@ def test_workers_whose_task_is_canceled_while_they_begin_are_stopped(flowkit_run
     assert [thread.name for thread in threading.enumerate() if thread.name == "flowkit-worker"] == []
     with flowkit_runtime.workers():
         pass
+
+
+@pytest.mark.parametrize("how", ["stop", "exit"])
+def test_an_async_executor_that_stops_its_loop_ends_no_other(flowkit_runtime: Runtime, how: str) -> None:
+    async def leave() -> None:
+        raise SystemExit
+
+    @executor("stops")
+    async def stops(step: StepContext) -> None:
+        loop = asyncio.get_running_loop()
+        if how == "stop":
+            loop.stop()
+        else:
+            stray.append(asyncio.ensure_future(leave()))
+        await asyncio.sleep(0.01)
+
+    stray: list[Any] = []
+
+    @executor("goes_on")
+    async def goes_on(n: int) -> int:
+        await asyncio.sleep(0.01)
+        return n
+
+    def describe(run: RunBuilder) -> Any:
+        return run.step("after", goes_on, 7, after=run.step("stops", stops))
+
+    run = start(flowkit_runtime, describe, stops, goes_on)
+    with flowkit_runtime.workers():
+        assert run.wait(30).status == "succeeded"
+        assert run.result("after") == 7
+    for task in stray:
+        with pytest.raises(SystemExit):
+            task.result()

@@ -38,6 +38,11 @@ def settings(run: RunBuilder, input: str) -> Any:
     return run.step("root", echo, input)
 
 
+@packaged("settings/many")
+def many_settings(run: RunBuilder, inputs: list[str]) -> Any:
+    return run.map("part", echo, inputs)
+
+
 @pytest.fixture
 def url(postgres: Databases) -> Any:
     with postgres.empty() as place:
@@ -146,3 +151,16 @@ def test_a_role_that_owns_the_schema_needs_nothing_else(url: str, postgres: Data
     finally:
         postgres.server.execute(f"DROP OWNED BY {role}", database=database)
         postgres.server.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    "setting", ["standard_conforming_strings = off", "client_encoding = 'LATIN1'", "timezone = 'Asia/Kathmandu'"]
+)
+def test_what_a_database_says_of_sessions_alters_nothing_that_is_stored(
+    url: str, postgres: Databases, setting: str
+) -> None:
+    name = urlsplit(url).path.lstrip("/")
+    postgres.server.execute(f"ALTER DATABASE {name} SET {setting}")
+    texts = ["it's \\ € 日本", "plain"]
+    with Runtime(url, modules=[__name__], entry_points=False) as rt:
+        assert rt.run("settings/many", texts, name="日本").result() == texts
