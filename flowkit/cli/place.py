@@ -137,7 +137,8 @@ def _tell_limits(runtime: Runtime) -> None:
     from flowkit.runtime.executing import changed_limits
 
     for name, before, now in changed_limits(runtime):
-        click.echo(printable(f"queue {name}: {limits(before)} is now {limits(now)}, as this project says"), err=True)
+        what = f"{limits(before)} is now {limits(now) or 'without limits'}"
+        click.echo(printable(f"queue {name}: {what}, as this project says"), err=True)
 
 
 def find_run(runtime: Runtime, text: str, *, to_change: bool = False) -> str:

@@ -80,8 +80,7 @@ class Assembly:
         self, declaration: Declaration, bound: Bound, spans: Iterable[Span], annotation: Any
     ) -> None:
         wanted = length_of(annotation)
-        given = sum(1 for _ in nodes_of(spans)) if wanted is not None else None
-        if given != wanted:
+        if wanted is not None and (given := sum(1 for _ in nodes_of(spans))) != wanted:
             raise GraphError(
                 f"step {self.ids[declaration.first]!r}: executor {declaration.kind.name!r} takes {_shown(annotation)} "
                 f"as {bound.name!r}, which is {wanted} long, but {given} results are bound to it"

@@ -24,7 +24,6 @@ from flowkit.runtime.reads import Instant
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
 
-R_co = TypeVar("R_co", covariant=True)
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 _in_thread = asyncio.to_thread

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowkit.clock import FollowingClock, Micros, SystemClock
-from flowkit.errors import StoreError, StoreUnavailable
+from flowkit.errors import ConfigError, StoreError, StoreUnavailable
 from flowkit.store.dialect import PostgresDialect
 from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, driver
 from flowkit.store.postgres_errors import is_final, translate
@@ -105,8 +105,7 @@ class PostgresConnector:
         """Open one raw connection, once."""
         raw = self._psycopg.connect(**{**self._arguments, **SPOKEN}, autocommit=True, prepare_threshold=None)
         try:
-            if raw.info.parameter_status("standard_conforming_strings") == "off":
-                # A role or database may have it so; what the driver writes for a list of bytes is read otherwise then.
+            if not _conforms(raw):
                 raw.execute("SET standard_conforming_strings = on")
             if raw.execute("SELECT pg_backend_pid()").fetchone()[0] == raw.info.backend_pid:
                 self._settle_in(raw)
@@ -125,7 +124,14 @@ class PostgresConnector:
         raw.execute("; ".join([*planner, *_limits("SESSION")]))
 
     def join(self, raw: Any) -> Connection:
-        """Return the program's connection, which has a transaction open, as one that sessions can speak to."""
+        """Return the program's connection, which has a transaction open, as one that sessions can speak to.
+
+        Raises:
+            ConfigError: it has a setting under which other bytes would be stored than were given.
+        """
+        if not _conforms(raw):
+            what = "the connection has standard_conforming_strings off, under which bytes would be stored changed"
+            raise ConfigError(f"PostgresStore: database: {what}; set it on, for the role or in its options")
         return Connection(raw, self.dialect.schema)
 
     def begin(self, raw: Connection, first: Sequence[Asked] = ()) -> list[list[Row]]:
@@ -210,6 +216,11 @@ class PostgresConnector:
         if self.clock is not None:
             self.clock.ask(raw.time)
         return durability(synchronous, fsync)
+
+
+def _conforms(raw: Any) -> bool:
+    # A role or a database may have it off; what the driver writes for a list of bytes is read otherwise then.
+    return bool(raw.info.parameter_status("standard_conforming_strings") != "off")
 
 
 def channel_of(schema: str) -> str:

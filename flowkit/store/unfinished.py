@@ -95,9 +95,10 @@ class Unfinished:
         first = first_key(run_of(step.key))
         keys = [first + place for place in places_in([binding])]
         for start in range(0, len(keys), BODIES_AT_ONCE):
+            some = keys[start : start + BODIES_AT_ONCE]
             with self.db.read() as tx:
-                found: dict[int, Any] = dict(tx.rows(self._results, keys=keys[start : start + BODIES_AT_ONCE]))
-            for place, key in enumerate(keys[start : start + BODIES_AT_ONCE], start):
+                found: dict[int, Any] = dict(tx.rows(self._results, keys=some))
+            for place, key in enumerate(some, start):
                 if key in found:
                     yield place, bytes(found[key]) if found[key] is not None else None
 

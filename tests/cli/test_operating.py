@@ -174,3 +174,5 @@ def test_who_only_starts_a_run_leaves_the_limits_alone_that_the_workers_obey(she
     assert "7 at once" in shell("queues").out
     ended = shell(*order, "--wait")
     assert "queue trucks: 7 at once is now 2 at once, 20/s, as this project says\n" in ended.err
+    shell.write("pyproject.toml", limited)
+    assert "queue trucks: 2 at once, 20/s is now without limits, as this project says\n" in shell(*order, "--wait").err

@@ -14,6 +14,7 @@ from flowkit.cli.options import StepId, run_argument, with_output, with_store
 from flowkit.cli.output import Output
 from flowkit.cli.place import SHOWN, Place, find_run
 from flowkit.cli.plain import Column
+from flowkit.cli.words import command
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -91,7 +92,7 @@ def _artifact(runtime: Runtime, run_id: str, artifact_id: str) -> Artifact:
             shown = ", ".join(named[:SHOWN]) + (", ..." if len(named) > SHOWN else "")
             raise CommandFailed(f"several artifacts are named {artifact_id!r}", hint=f"say which: {shown}") from None
         near = nearest(artifact_id, [text for one in known for text in (one.id, one.name)]).removeprefix("; ")
-        hint = f"{near} `flowkit artifact list {run_id}` lists those that are there".strip()
+        hint = f"{near} `{command('artifact', 'list', run_id)}` lists those that are there".strip()
         raise CommandFailed(f"run {run_id!r} has no artifact {artifact_id!r}", hint=hint, code=NOT_FOUND) from None
 
 

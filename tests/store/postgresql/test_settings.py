@@ -164,3 +164,15 @@ def test_what_a_database_says_of_sessions_alters_nothing_that_is_stored(
     texts = ["it's \\ € 日本", "plain"]
     with Runtime(url, modules=[__name__], entry_points=False) as rt:
         assert rt.run("settings/many", texts, name="日本").result() == texts
+
+
+def test_a_transaction_of_the_program_under_which_bytes_would_be_stored_changed_is_refused(url: str) -> None:
+    program = peewee.PostgresqlDatabase(
+        url, prefer_psycopg3=True, options="-c standard_conforming_strings=off", autoconnect=True
+    )
+    with Runtime(PostgresStore(database=program), modules=[__name__], entry_points=False) as rt:
+        refused = pytest.raises(ConfigError, match="standard_conforming_strings off.*set it on")
+        with program.connection_context(), program.atomic(), refused:
+            rt.start_run("settings/many", ["a", "b"])
+        assert len(rt.runs()) == 0
+        assert rt.run("settings/many", ["a", "b"]).result() == ["a", "b"]
