@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -44,11 +45,13 @@ class AsyncRuntime:
         self._rt = runtime
 
     async def _command(self, call: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
+        self._refuse_inside(getattr(call, "__name__", "it"))
+        return await _in_thread(partial(call, *arguments, **options))
+
+    def _refuse_inside(self, name: str) -> None:
         if self._rt._parts.engine.db.joins_program():
-            name = getattr(call, "__name__", "it")
             what = f"rt.aio.{name}() works in another thread, so it has no part in this one's open transaction"
             raise InvalidTransition(f"{what}; call it after the commit, or rt.{name}() here", None)
-        return await _in_thread(partial(call, *arguments, **options))
 
     async def start_run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
         """See ``Runtime.start_run``."""
@@ -60,8 +63,17 @@ class AsyncRuntime:
         return [AsyncRunHandle(self._rt, handle) for handle in handles]
 
     async def run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
-        """See ``Runtime.run``."""
-        return AsyncRunHandle(self._rt, await self._command(self._rt.run, package, input, **options))
+        """See ``Runtime.run``; if the task is canceled, the attempt under way ends and the run waits for a worker."""
+        self._refuse_inside("run")
+        handle = await self.start_run(package, input, **options)
+        stop = threading.Event()
+        try:
+            await _in_thread(self._rt._lifecycle.run_to_end, handle.id, stop)
+        except asyncio.CancelledError:
+            stop.set()
+            self._rt._parts.wakeups.everybody()
+            raise
+        return handle
 
     async def run_once(self) -> CycleResult:
         """See ``Runtime.run_once``."""

@@ -88,8 +88,8 @@ class Lifecycle:
                     break
         return total
 
-    def run_to_end(self, run_id: str) -> Run:
-        """Execute one run's steps in the calling thread until it has ended, waiting out delays."""
+    def run_to_end(self, run_id: str, stop: threading.Event | None = None) -> Run:
+        """Execute one run's steps in the calling thread until it has ended, waiting out delays, or *stop* is set."""
         parts, key = self._parts, self._key(run_id)
         # Woken too when a slot comes free, which an attempt that timed out may hold for long.
         with self._inline("run") as inline, parts.wakeups.run(run_id, inline.crew.wake) as signal:
@@ -97,7 +97,7 @@ class Lifecycle:
                 signal.clear()
                 result = inline.run_once(key)
                 run = parts.waiting.get_run(run_id)
-                if run.is_ended:
+                if run.is_ended or (stop is not None and stop.is_set()):
                     return run
                 if result.processed:
                     continue

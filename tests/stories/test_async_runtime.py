@@ -277,3 +277,20 @@ def test_an_async_executor_that_stops_its_loop_ends_no_other(flowkit_runtime: Ru
     for task in stray:
         with pytest.raises(SystemExit):
             task.result()
+
+
+def test_a_run_whose_task_is_canceled_while_it_waits_goes_on_with_the_next_worker(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, 7), echo)
+    flowkit_runtime.drain()
+    flowkit_runtime.pause_queue("default")
+
+    async def inside() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(flowkit_runtime.aio.run("story", run_id="waits"), 0.2)
+
+    # It ends only when the thread does that executed the run.
+    asyncio.run(inside())
+    assert flowkit_runtime.handle("waits").status() == "pending"
+    flowkit_runtime.resume_queue("default")
+    flowkit_runtime.drain()
+    assert (run.result(), flowkit_runtime.handle("waits").result()) == (7, 7)
