@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 
 from flowkit.clock import Clock, SystemClock
@@ -9,7 +10,7 @@ from flowkit.errors import ConfigError, StoreBusy
 from flowkit.runtime.presence import live_workers
 from flowkit.store.engine import Engine
 from flowkit.store.move import Moved, move, refuse_held
-from flowkit.store.stores import store_of
+from flowkit.store.stores import SQLiteStore, store_of
 
 
 def move_store(source: str, target: str, *, clock: Clock | None = None) -> Moved:
@@ -19,23 +20,28 @@ def move_store(source: str, target: str, *, clock: Clock | None = None) -> Moved
         clock: what leases are judged by; the host's by default.
 
     Raises:
-        ConfigError: the target has runs already, or is the source.
+        ConfigError: the target has runs already, is the source, or lies in memory.
         StoreBusy: workers hold leases in the source, or wait there for work; it names them.
         StoreError: a store cannot be opened, or the copy is not equal to the original; the target was left empty.
     """
     time = clock or SystemClock()
-    given = store_of(source)
-    if _same(given, store_of(target)):
+    given, wanted = store_of(source), store_of(target)
+    if isinstance(wanted, SQLiteStore) and wanted.path == ":memory:":
+        raise ConfigError("the target is in memory, and would be gone at once; name a file or a database")
+    if _same(given, wanted):
         raise ConfigError("the target is the source")
     first = given.open(time)
     with closing(first.db):
         _refuse_workers(first)
-        second = store_of(target).open(time)
+        second = wanted.open(time)
         with closing(second.db):
             return move(first, second)
 
 
 def _same(one: object, other: object) -> bool:
+    if isinstance(one, SQLiteStore) and isinstance(other, SQLiteStore) and os.path.exists(other.path):
+        # By whatever names.
+        return os.path.exists(one.path) and os.path.samefile(one.path, other.path)
     return repr(one) == repr(other)
 
 

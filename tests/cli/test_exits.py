@@ -55,6 +55,7 @@ def played(play: Play) -> None:
         (2, "cancel"),
         (2, "prune --older-than soon"),
         (2, "runs --store nothing://x"),
+        (2, "run order --store sqlite://"),
         (3, "show nothing"),
         (3, "show good nothing"),
         (3, "watch nothing"),

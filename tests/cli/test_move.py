@@ -69,6 +69,16 @@ def test_nothing_is_moved_onto_runs_nor_onto_itself(shell: Shell, place: Place) 
     itself = shell("move", STORE, STORE)
     assert (itself.code, itself.out) == (2, "")
     assert itself.err.startswith("error: the target is the source\n")
+    (shell.directory / "linked.db").symlink_to(shell.directory / "var" / "app.db")
+    assert shell("move", STORE, "sqlite:///linked.db").err.startswith("error: the target is the source\n")
+
+
+@pytest.mark.usefixtures("unfinished")
+def test_nothing_is_moved_to_where_it_would_be_gone(shell: Shell) -> None:
+    ended = shell("move", STORE, "sqlite://")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: the target is in memory, and would be gone at once\n")
+    assert "hint: name a file or a database\n" in ended.err
 
 
 @pytest.mark.usefixtures("unfinished")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowkit.model.run import Run
     from flowkit.runtime.runtime import Runtime
 
+IN_MEMORY = "sqlite://"
 FAILURES = 3
 """Of how many failed steps the errors are told."""
 
@@ -58,6 +59,8 @@ def run(
     """
     value, entries = read_input(given), parsed_entries("--metadata", metadata)
     executes = wait or timeout is not None
+    if not executes and place.settings.store_url() == IN_MEMORY:
+        raise CommandFailed("a run that is stored in memory is gone at once", hint="name a file, or say --wait")
     # Who only starts something leaves the limits alone that the workers obey.
     limits: dict[str, Any] = {} if executes else {"queues": None}
     with place.working(**limits) as runtime:
