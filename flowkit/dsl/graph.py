@@ -129,13 +129,6 @@ def _steps(waiters: Nodes, resolve: Callable[[str], Node]) -> Sequence[int]:
     return found
 
 
-def spans_in_order(nodes: Nodes) -> tuple[Span, ...]:
-    """Write nodes as spans; what a map declared is one of them, however long it is."""
-    if isinstance(nodes, range):
-        return ((nodes.start, nodes.stop - 1),) if nodes else ()
-    return spans_of(nodes)
-
-
 def _distinct(nodes: Nodes, resolve: Callable[[str], Node]) -> Nodes:
     if isinstance(nodes, range):
         return nodes
@@ -155,7 +148,7 @@ def _collect(
         for waiter in waiters:
             direct[waiter, nodes[0]] = required or direct.get((waiter, nodes[0]), False)
     elif nodes:
-        group = groups.setdefault(spans_in_order(nodes), _Group(nodes, targets.name))
+        group = groups.setdefault(spans_of(nodes), _Group(nodes, targets.name))
         group.name = group.name or targets.name
         for waiter in waiters:
             group.waiters[waiter] = required or group.waiters.get(waiter, False)

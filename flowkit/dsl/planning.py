@@ -11,10 +11,10 @@ import attrs
 from flowkit.dsl.agreement import disagrees, length_of, list_disagrees
 from flowkit.dsl.bindings import Bound
 from flowkit.dsl.declarations import Declaration
-from flowkit.dsl.graph import Wait, resolving, spans_in_order, wire
+from flowkit.dsl.graph import Wait, resolving, wire
 from flowkit.dsl.kinds import Kind
 from flowkit.errors import GraphError
-from flowkit.model.plan import Binding, Node, Output, Plan, Span, StepSpec, nodes_of
+from flowkit.model.plan import Binding, Node, Output, Plan, Span, StepSpec, nodes_of, spans_of
 
 Resolve = Callable[[str], Node]
 """Gives the number of a step named by id, or the id itself where it is stored already; else raises ``GraphError``."""
@@ -23,9 +23,9 @@ Resolve = Callable[[str], Node]
 def resolved_spans(nodes: Sequence[Node], resolve: Resolve) -> tuple[Span, ...]:
     """Return *nodes* as spans, in their order; the place of an empty map is no step and leaves nothing."""
     if isinstance(nodes, range):
-        return spans_in_order(nodes)
+        return spans_of(nodes)
     found = (resolve(node) if isinstance(node, str) else node for node in nodes)
-    return spans_in_order([node for node in found if isinstance(node, str) or node >= 0])
+    return spans_of([node for node in found if isinstance(node, str) or node >= 0])
 
 
 @attrs.define(eq=False)

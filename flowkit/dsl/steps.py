@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from flowkit.dsl.bindings import Bound, Targets, read_bindings, read_targets, read_waiters
 from flowkit.dsl.declarations import (
@@ -177,15 +177,16 @@ class GraphBuilder:
     ) -> list[Member | StepHandle[Any]]:
         """Return a new member for each input, or the step that was declared before with the same dedup key."""
         members: list[Member | StepHandle[Any]] = []
-        shared, new = options.dedup_key, 0
+        shared, room = options.dedup_key, self._limit[0] - len(self._ids)
         for suffix, value in suffixed:
             own_key = shortened(shared + suffix) if shared else None
             twin = self._twins.get((kind.name, own_key)) if own_key else None
             if twin is not None:
                 members.append(twin)
                 continue
-            new += 1
-            self._refuse_above_limit(new)
+            if not room:
+                self._refuse_more()
+            room -= 1
             step_id = member_id(base, suffix)
             body = encoded_input(kind, value, f"step {step_id!r}", self._encode)
             members.append(Member(step_id, body, own_key))
@@ -205,8 +206,9 @@ class GraphBuilder:
 
     def _declare(self, kind: Kind, options: Options, bound: tuple[Bound, ...], members: list[Member]) -> range:
         """Add steps, all or none of them, and return their numbers."""
-        self._refuse_above_limit(len(members))
         first = len(self._ids)
+        if first + len(members) > self._limit[0]:
+            self._refuse_more()
         added: dict[str, int] = {}
         for number, member in enumerate(members, start=first):
             if member.id in self._numbers or member.id in added:
@@ -228,10 +230,9 @@ class GraphBuilder:
     def _default_id(self) -> str:
         return f"{self._prefix}:{len(self._ids) + 1:03d}"
 
-    def _refuse_above_limit(self, more: int) -> None:
+    def _refuse_more(self) -> NoReturn:
         limit, noun = self._limit
-        if len(self._ids) + more > limit:
-            raise LimitExceeded(f"{noun} has at most {limit} steps, this is one more; pass the rest on to a step")
+        raise LimitExceeded(f"{noun} has at most {limit} steps, this is one more; pass the rest on to a step")
 
     def _refuse_when_finished(self) -> None:
         if self._is_finished:

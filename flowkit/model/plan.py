@@ -92,7 +92,12 @@ class Plan:
 
 
 def spans_of(nodes: Iterable[Node]) -> tuple[Span, ...]:
-    """Write a list of nodes as spans, joining neighbours; order is kept."""
+    """Write a list of nodes as spans, joining neighbours; order is kept.
+
+    What a map declared is a range, and one span however long it is.
+    """
+    if isinstance(nodes, range):
+        return ((nodes[0], nodes[-1]),) if nodes else ()
     spans: list[Span] = []
     first = last = -2
     for node in nodes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from flowkit.clock import Micros
 from flowkit.model.names import joined
-from flowkit.model.plan import Node, Plan, Span, nodes_of, spans_of
-from flowkit.model.states import DEAD_STEP, StepStatus
+from flowkit.model.plan import Binding, Node, Plan, Span, nodes_of, spans_of
+from flowkit.model.states import StepStatus
 from flowkit.model.struct import struct
 from flowkit.store.births import Born
 from flowkit.store.keys import place_of
@@ -19,6 +19,8 @@ from flowkit.store.propagate import MEMBER, OPTIONAL, REQUIRED
 from flowkit.store.specs import bindings_to_text, retry_to_text
 
 Row = tuple[Any, ...]
+
+_READY = (StepStatus.READY.value, None)
 
 
 @struct
@@ -58,8 +60,8 @@ class GraphRows:
     Attributes:
         delayed_at: by the clock of which instant steps are due later, if any are.
         lanes: those of the steps, by queue and kind.
-        by_id, by_dedup: emitted steps among them, by run and id, and by run and what ``dedup_name`` gives: a plan that
-            is added later may point at them.
+        by_id, by_dedup: emitted steps among them, of each run, by id and by what ``dedup_name`` gives: a plan that is
+            added later may point at them.
     """
 
     steps: list[Row] = attrs.field(factory=list)
@@ -68,14 +70,21 @@ class GraphRows:
     deps: list[Row] = attrs.field(factory=list)
     delayed_at: Micros | None = None
     lanes: dict[tuple[str, str], int] = attrs.field(factory=dict)
-    by_id: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
-    by_dedup: dict[tuple[int, str], StoredStep] = attrs.field(factory=dict)
+    by_id: dict[int, dict[str, Row]] = attrs.field(factory=dict)
+    by_dedup: dict[int, dict[str, Row]] = attrs.field(factory=dict)
 
-    def remember(self, run: int, step: StoredStep, dedup: str | None) -> None:
-        """Let plans that are added later find a step."""
-        self.by_id[run, step.id] = step
-        if dedup is not None:
-            self.by_dedup[run, dedup] = step
+    def remember(self, run: int, steps: Sequence[Row]) -> None:
+        """Let plans that are added later find steps of a run."""
+        self.by_id.setdefault(run, {}).update({row[2]: row for row in steps})
+        self.by_dedup.setdefault(run, {}).update({row[-1]: row for row in steps if row[-1] is not None})
+
+    def known(self, run: int, ids: set[str]) -> dict[str, StoredStep]:
+        """Return those of the run's steps among them that have one of these ids."""
+        return _found(self.by_id.get(run, {}), ids)
+
+    def repeated(self, run: int, names: set[str]) -> dict[str, StoredStep]:
+        """Return those of the run's steps among them that have one of these dedup names."""
+        return _found(self.by_dedup.get(run, {}), names)
 
 
 @struct
@@ -106,15 +115,11 @@ class NewGraph:
 
     def write(self, rows: GraphRows) -> int:
         """Add this graph's rows, whose lanes are known; returns how many edges it has."""
-        if any(step.delay for step in self.plan.steps):
-            rows.delayed_at = self.now
-        for index in self.new:
-            row = self._step(index, rows.lanes)
-            rows.steps.append(row)
-            rows.specs.append(self._spec(index))
-            if self.parent is not None:
-                step = StoredStep(row[0], self.plan.steps[index].id, self.born.status[index])
-                rows.remember(self.run, step, row[-1])
+        new = list(self._steps(rows))
+        rows.steps += new
+        rows.specs += self._specs()
+        if self.parent is not None:
+            rows.remember(self.run, new)
         count, born = len(self.plan.steps), self.born
         for node, name in enumerate(self.plan.gates, start=count):
             rows.gates.append((self.placed.keys[node], name, born.left[node], born.failed[node]))
@@ -122,33 +127,45 @@ class NewGraph:
         rows.deps += edges
         return len(edges)
 
-    def _step(self, index: int, lanes: dict[tuple[str, str], int]) -> Row:
-        spec, status, now = self.plan.steps[index], self.born.status[index], self.now
-        is_ready = status is StepStatus.READY
-        due = now + spec.delay
-        identity = (self.placed.keys[index], self.run, spec.id, lanes[spec.queue, spec.kind])
-        policy = (int(spec.allow_failure), spec.retry.max_attempts, spec.priority)
-        times = (now, now, now if status.is_ended else None, due if is_ready else None)
-        later = due if is_ready and spec.delay else None
+    def _steps(self, rows: GraphRows) -> Iterator[Row]:
+        steps, keys, born, now, lanes = self.plan.steps, self.placed.keys, self.born, self.now, rows.lanes
         origin = (self.parent.key, self.parent.depth + 1) if self.parent else (None, 0)
-        dedup = dedup_name(spec.kind, spec.dedup_key) if spec.dedup_key is not None else None
-        how = (status.value, self.born.reason.get(index))
-        return (*identity, *how, *policy, *times, later, spec.delay, self.born.left[index], *origin, dedup)
+        for index in self.new:
+            spec, status = steps[index], born.status[index]
+            delay = spec.delay
+            if delay:
+                rows.delayed_at = now
+            identity = (keys[index], self.run, spec.id, lanes[spec.queue, spec.kind])
+            policy = (int(spec.allow_failure), spec.retry.max_attempts, spec.priority)
+            how: Row = _READY
+            times: Row = (now, now, None, now + delay, now + delay if delay else None)
+            if status is not StepStatus.READY:
+                how = (status.value, born.reason.get(index))
+                times = (now, now, now if status.is_ended else None, None, None)
+            dedup = dedup_name(spec.kind, spec.dedup_key) if spec.dedup_key is not None else None
+            yield (*identity, *how, *policy, *times, delay, born.left[index], *origin, dedup)
 
-    def _spec(self, index: int) -> Row:
-        spec = self.plan.steps[index]
-        bound = [(binding, self._places(binding.spans)) for binding in spec.bindings]
-        texts = (retry_to_text(spec.retry), spec.timeout, bindings_to_text(bound), spec.metadata)
-        return (self.placed.keys[index], *texts, hashlib.sha256(spec.input).digest(), spec.input)
+    def _specs(self) -> Iterator[Row]:
+        steps, keys = self.plan.steps, self.placed.keys
+        bindings: tuple[Binding, ...] | None = None
+        bound: str | None = None
+        for index in self.new:
+            spec = steps[index]
+            if spec.bindings is not bindings:
+                # The steps of one map share theirs.
+                bindings = spec.bindings
+                bound = bindings_to_text([(binding, self._places(binding.spans)) for binding in bindings])
+            texts = (retry_to_text(spec.retry), spec.timeout, bound, spec.metadata)
+            yield (keys[index], *texts, hashlib.sha256(spec.input).digest(), spec.input)
 
-    def _places(self, spans: Iterable[Span]) -> list[list[int]]:
+    def _places(self, spans: Sequence[Span]) -> list[tuple[int, int]]:
         placed = self.placed
         if not placed.aliases and not any(isinstance(span, str) for span in spans):
             # Without aliases a plan's places are the run's, moved by the first one: no need to list each node.
-            base = place_of(placed.keys[0])
-            return [[base + span[0], base + span[1]] for span in spans if not isinstance(span, str)]
+            base = place_of(placed.keys[0]) if spans else 0
+            return [(base + span[0], base + span[1]) for span in spans if not isinstance(span, str)]
         places = [place_of(placed.key(node)) for node in nodes_of(spans)]
-        return [list(span) for span in spans_of(places) if not isinstance(span, str)]
+        return [span for span in spans_of(places) if not isinstance(span, str)]
 
     def _deps(self) -> Iterable[tuple[int, int, int]]:
         count, placed = len(self.plan.steps), self.placed
@@ -162,19 +179,31 @@ class NewGraph:
                 role = MEMBER if edge.waiter >= count else REQUIRED if edge.required else OPTIONAL
                 yield (*pair, role)
 
+    def dead(self) -> list[int]:
+        """Return those of the new steps that are born canceled."""
+        reason = self.born.reason
+        return [index for index in self.new if index in reason] if reason else []
+
     def entry(self) -> tuple[Any, ...]:
         """Return what the run's history says of this."""
-        first = place_of(self.placed.keys[self.new[0]]) - self.new[0] if self.new else 0
-        places = {index: first + index for index in self.new}
-        status = self.born.status
-        ready = [place for index, place in places.items() if status[index] is StepStatus.READY]
-        dead = [place for index, place in places.items() if status[index] in DEAD_STEP]
-        more: dict[str, Any] = {"ready": spans_of(ready)}
-        if dead:
-            more["canceled"] = spans_of(dead)
+        status, new = self.born.status, self.new
+        are_all = status.count(StepStatus.READY) == len(status)
+        ready = new if are_all else [index for index in new if status[index] is StepStatus.READY]
+        more: dict[str, Any] = {"ready": self._places(spans_of(ready))}
+        if dead := self.dead():
+            more["canceled"] = self._places(spans_of(dead))
         if self.parent:
             more["parent"] = place_of(self.parent.key)
-        return ("steps_added", spans_of(places.values()), None, more)
+        return ("steps_added", self._places(spans_of(new)), None, more)
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return where the plan's steps lie in the run, as spans, also those that were there before."""
+        return self._places(spans_of(range(len(self.plan.steps))))
+
+
+def _found(rows: dict[str, Row], names: set[str]) -> dict[str, StoredStep]:
+    found = ((name, rows[name]) for name in names & rows.keys())
+    return {name: StoredStep(row[0], row[2], StepStatus(row[4])) for name, row in found}
 
 
 def dedup_name(kind: str, key: str) -> str:

@@ -87,8 +87,8 @@ class Graphs:
         tally: Tally,
         rows: GraphRows,
         parent: Parent | None = None,
-    ) -> list[int]:
-        """Add a plan's steps, gates and edges to a run; returns the key of each of its steps.
+    ) -> NewGraph:
+        """Add a plan's steps, gates and edges to a run, and return them as they lie there.
 
         Args:
             rows: gathers them, for ``write``.
@@ -110,9 +110,9 @@ class Graphs:
         change.edges += graph.write(rows)
         change.added += len(graph.new)
         change.nodes += len(plan.steps) + len(plan.gates)
-        change.opened += sum(not graph.born.status[index].is_ended for index in graph.new)
+        change.opened += len(graph.new) - len(graph.dead())
         change.entries.append(graph.entry())
-        return placed.keys[: len(plan.steps)]
+        return graph
 
     def write(self, tx: Session, rows: GraphRows) -> None:
         """Write gathered rows."""
@@ -139,27 +139,30 @@ class Graphs:
         return Placed(keys, known, aliases)
 
     def _aliases(self, tx: Session, run: int, plan: Plan, gathered: GraphRows) -> dict[int, StoredStep]:
-        keyed = ((index, spec.kind, spec.dedup_key) for index, spec in enumerate(plan.steps))
-        names = {index: dedup_name(kind, key) for index, kind, key in keyed if key is not None}
+        names = {
+            index: dedup_name(spec.kind, spec.dedup_key)
+            for index, spec in enumerate(plan.steps)
+            if spec.dedup_key is not None
+        }
         if not names:
             return {}
         rows = tx.rows(self._by_dedup, run=run, names=list(names.values()))
         found = {name: StoredStep(key, step_id, StepStatus(status)) for name, key, step_id, status in rows}
-        found |= {name: step for name in names.values() if (step := gathered.by_dedup.get((run, name)))}
+        found |= gathered.repeated(run, set(names.values()))
         return {index: found[name] for index, name in names.items() if name in found}
 
     def _known(
         self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep], gathered: GraphRows
     ) -> dict[str, StoredStep]:
-        ids = [step.id for index, step in enumerate(plan.steps) if index not in aliases]
+        ids = {step.id for index, step in enumerate(plan.steps) if index not in aliases}
         wanted = plan.stored_targets()
-        asked = sorted({*ids, *wanted})
-        rows = tx.rows(self._by_id, run=run.key, ids=asked)
+        asked = ids | wanted
+        rows = tx.rows(self._by_id, run=run.key, ids=sorted(asked))
         found = {step_id: StoredStep(key, step_id, StepStatus(status)) for key, step_id, status in rows}
-        found |= {step_id: step for step_id in asked if (step := gathered.by_id.get((run.key, step_id)))}
-        for taken in ids:
-            if taken in found:
-                raise EmitConflict(f"step id {taken!r} is taken in run {run.id!r}; ids are unique within a run")
+        found |= gathered.known(run.key, asked)
+        taken = ids & found.keys()
+        if taken:
+            raise EmitConflict(f"step id {min(taken)!r} is taken in run {run.id!r}; ids are unique within a run")
         missing = sorted(wanted - found.keys())
         if missing:
             near = nearest(missing[0], [row[0] for row in tx.rows(self._some_ids, run=run.key)])

@@ -13,7 +13,6 @@ from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.events import EventName
 from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
 from flowkit.model.outcome import Failed, Retried, StepError, Succeeded
-from flowkit.model.plan import spans_of
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
 from flowkit.store.batch import Batch, Gathered, Item, by_move, item_of, once, proofs_of
@@ -22,7 +21,6 @@ from flowkit.store.database import Database, Row, Session
 from flowkit.store.effects import Effects
 from flowkit.store.graph_rows import GraphRows, Parent
 from flowkit.store.graphs import EmitConflict, Graphs
-from flowkit.store.keys import place_of
 from flowkit.store.proof import is_held
 from flowkit.store.propagate import Propagation
 from flowkit.store.runs import Runs
@@ -165,13 +163,13 @@ class Outcomes:
         assert isinstance(item.outcome, Succeeded)
         assert item.outcome.emission is not None
         try:
-            keys = self._graphs.add(tx, run, item.outcome.emission, tally, rows, parent)
+            graph = self._graphs.add(tx, run, item.outcome.emission, tally, rows, parent)
         except (GraphError, LimitExceeded) as refused:
             code = "emit_conflict" if isinstance(refused, EmitConflict) else "graph_error"
             code = "limit_exceeded" if isinstance(refused, LimitExceeded) else code
             item.outcome = Failed(StepError(code, str(refused), occurred_at=item.ended_at))
         else:
-            item.emitted = json.dumps(spans_of(place_of(key) for key in keys))
+            item.emitted = json.dumps(graph.places())
 
     def _write(
         self, tx: Session, move: Move, group: list[Item], rows: list[Row] | None, tally: Tally

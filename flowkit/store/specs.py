@@ -32,7 +32,7 @@ def retry_from(text: str | None) -> Retry:
     return Retry(**{**stored, "on": tuple(stored["on"])})
 
 
-def bindings_to_text(bindings: Iterable[tuple[Binding, list[list[int]]]]) -> str | None:
+def bindings_to_text(bindings: Iterable[tuple[Binding, list[tuple[int, int]]]]) -> str | None:
     """Write bindings with the places of their steps in the run, as spans."""
     rows = [[b.name, spans, int(b.many), int(b.optional)] for b, spans in bindings]
     return json.dumps(rows) if rows else None
