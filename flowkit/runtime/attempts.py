@@ -26,8 +26,9 @@ class Attempt:
         stop_reason: why it should stop, once it should.
         progress: the last that the executor reported.
         trace: the trace context that goes with it to another process.
-        launched_at: on the host's monotonic clock, when it was given to its pool.
+        launched_at: on the host's monotonic clock, when it was given to its pool; before that, 0.
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
+        ended: no thread or process has it, not yet or not any more.
         is_handed_over: the thread that ran it sees to it that its outcome is settled, and nobody need be woken.
     """
 
@@ -47,6 +48,11 @@ class Attempt:
     nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells it from every other attempt of a store: the step's key and the epoch of the lease."""
+        return (self.leased.key, self.leased.lease.epoch)
 
     def settle(self, settlement: Settlement) -> bool:
         """Deliver the attempt's outcome; False where it was settled already, and what comes now is discarded."""

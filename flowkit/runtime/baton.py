@@ -8,43 +8,52 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flowkit.clock import Micros
 
 
 class Baton:
-    """Held by the worker's loop from the beginning; free only while that rests."""
+    """Held by the worker's loop, whose thread makes it, from the beginning; free only while that rests."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Of this kind, for it knows itself who has it, also where Ctrl-C comes before anybody could note it.
+        self._lock = threading.RLock()
         self._lock.acquire()
-        self._holder: int | None = None
+        self._holder: int | None = threading.get_ident()
         self.rests_until: Micros = 0
 
     @property
-    def is_borrowed_here(self) -> bool:
-        """Whether the calling thread has borrowed it."""
+    def is_here(self) -> bool:
+        """Whether the calling thread has it."""
         return self._holder == threading.get_ident()
 
     def borrow(self) -> bool:
         """Take it if the loop rests; whoever gets True makes the next pass, and gives it back."""
-        if not self._lock.acquire(blocking=False):
+        if self.is_here or not self._lock.acquire(blocking=False):
             return False
         self._holder = threading.get_ident()
         return True
 
     def give_back(self) -> None:
-        """Let the loop, or the next one, have it."""
-        self._holder = None
-        self._lock.release()
+        """Let the loop, or the next one, have it; nothing where the calling thread does not have it."""
+        if self.is_here:
+            self._holder = None
+        with suppress(RuntimeError):
+            self._lock.release()
+
+    def hold(self) -> None:
+        """Have it in the loop's thread, also where Ctrl-C came while that wanted it back."""
+        if not self.is_here:
+            self._lock.acquire()
+            self._holder = threading.get_ident()
 
     @contextmanager
     def resting(self, until: Micros) -> Iterator[None]:
         """Let others borrow it for the length of this block, in which the loop rests."""
-        self.rests_until = until
+        self.rests_until, self._holder = until, None
         self._lock.release()
         try:
             yield
         finally:
-            self._lock.acquire()
+            self.hold()

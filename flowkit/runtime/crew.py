@@ -46,7 +46,7 @@ class Crew:
         self.clock = clock
         self._remote = remote
         self._inbox: deque[tuple[Attempt, Settlement]] = deque()
-        self._flying: dict[int, Attempt] = {}
+        self._flying: dict[tuple[int, int], Attempt] = {}
         self._all_in = threading.Event()
         self.make_pass: Callable[[], bool] | None = None
         self._threads = ThreadPool(size, self._run_pooled, self._hand_over)
@@ -93,18 +93,15 @@ class Crew:
         """Return the attempts that hold a slot."""
         return list(self._flying.values())
 
-    def launch(self, leased: Sequence[LeasedStep]) -> None:
-        """Start an attempt of each step in the pool it belongs to."""
-        if leased:
-            self.launch_attempts([self.prepare(step) for step in leased])
-
-    def launch_attempts(self, attempts: Sequence[Attempt]) -> None:
+    def launch(self, attempts: Sequence[Attempt]) -> None:
         """Start attempts, each in the pool it belongs to."""
         self._all_in.clear()
         by_pool: dict[int, tuple[Pool, list[Attempt]]] = {}
         now = _HOST.monotonic()
         for attempt in attempts:
-            attempt.launched_at = now
+            if attempt.launched_at:
+                continue
+            attempt.launched_at, attempt.ended = now, False
             pool = self._pool(attempt)
             by_pool.setdefault(id(pool), (pool, []))[1].append(attempt)
         for pool, group in by_pool.values():
@@ -112,10 +109,14 @@ class Crew:
 
     def prepare(self, leased: LeasedStep) -> Attempt:
         """Make an attempt of a leased step and keep its lease alive."""
+        identity = (leased.key, leased.lease.epoch)
+        if identity in self._flying:
+            # It came here before, from where Ctrl-C came before that could be noted.
+            return self._flying[identity]
         executable = self._registry.executable(leased.kind)
         assert executable is not None, f"leased a step of kind {leased.kind!r}, which is not served here"
-        attempt = Attempt(leased, executable, self._deliver)
-        self._flying[id(attempt)] = attempt
+        attempt = Attempt(leased, executable, self._deliver, ended=True)
+        self._flying[identity] = attempt
         self._keeper.add(attempt)
         return attempt
 
@@ -126,8 +127,9 @@ class Crew:
             KeyboardInterrupt: it came while the executor ran; the attempt is not settled.
         """
         try:
+            attempt.ended = False
             self._run(attempt, interrupts=True)
-        except KeyboardInterrupt:
+        except BaseException:
             attempt.ended = True
             raise
 
@@ -194,20 +196,26 @@ class Crew:
             self.wake.set()
 
     def _leave(self, attempt: Attempt) -> None:
-        self._flying.pop(id(attempt), None)
+        self._flying.pop(attempt.identity, None)
         self._keeper.drop(attempt)
         self.wake.set()
 
-    def collect(self) -> list[Settlement]:
-        """Return the settlements that came back; the attempts behind them that have ended give their slots back."""
-        settled = []
+    def collect(self, settled: list[Settlement]) -> None:
+        """Add the settlements that came back; the attempts behind them that have ended give their slots back."""
         while self._inbox:
-            attempt, settlement_ = self._inbox.popleft()
-            if attempt.ended:
-                self._flying.pop(id(attempt), None)
-            self._keeper.drop(attempt)
+            attempt, settlement_ = self._inbox[0]
             settled.append(settlement_)
-        return settled
+            if attempt.ended:
+                self._flying.pop(attempt.identity, None)
+            self._keeper.drop(attempt)
+            self._inbox.popleft()
+
+    def forget_ended(self) -> None:
+        """Give back the slots of attempts of which neither a thread nor a settlement is left."""
+        coming = {id(attempt) for attempt, _ in self._inbox}
+        for attempt in self.attempts():
+            if attempt.settled and attempt.ended and id(attempt) not in coming:
+                self._leave(attempt)
 
     def give_up(self) -> None:
         """Release every attempt that has not settled; what a thread still delivers is discarded."""

@@ -10,7 +10,6 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.errors import StoreError
 from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
-from flowkit.model.step import LeasedStep
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.worker import Worker
@@ -63,6 +62,8 @@ class Inline:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        # Nested, where an executor makes a pass; nobody takes out those that have ended, for Ctrl-C could hinder it.
+        self._under_way: list[Attempt] = []
 
     @property
     def crew(self) -> Crew:
@@ -77,10 +78,20 @@ class Inline:
         """Make one deterministic pass in the calling thread: one attempt after another, each step at most once."""
         try:
             return self._pass(run)
-        except KeyboardInterrupt:
-            with suppress(StoreError):
-                self._give_back()
+        except StoreError:
             raise
+        except BaseException as error:
+            # Ctrl-C, or what another signal's handler raised.
+            if error is not self.crew.crashed:
+                with suppress(StoreError):
+                    self._give_back()
+            raise
+
+    def tidy(self) -> None:
+        """Give back what a call left behind that was interrupted at a bad moment; an attempt under way here is kept."""
+        if self.crew.in_flight > self.crew.zombies and all(attempt.ended for attempt in self._under_way):
+            self.crew.give_up()
+            self.crew.forget_ended()
 
     def _pass(self, run: int | None) -> CycleResult:
         seen: list[int] = []
@@ -92,7 +103,7 @@ class Inline:
             turned = self._worker.turn(0 if is_full else 1, run=run, skip=seen)
             total += counted(turned)
             seen += [leased.key for leased in turned.leased]
-            waiting += [self._prepared(leased) for leased in turned.leased]
+            waiting += self._worker.prepare(turned)
             if waiting:
                 self._run_to_its_end(waiting.popleft())
             elif turned.refused is not None:
@@ -100,29 +111,21 @@ class Inline:
             else:
                 return total
 
-    def _prepared(self, leased: LeasedStep) -> Attempt:
-        attempt = self.crew.prepare(leased)
-        # Nothing of it runs yet, so that it holds no slot where it is given back before.
-        attempt.ended = True
-        return attempt
-
     def _give_back(self) -> None:
         self.crew.give_up()
-        left = self._worker.turn(0).leased
-        if left:
-            for leased in left:
-                self._prepared(leased)
+        if self._worker.prepare(self._worker.turn(0)):
             self.crew.give_up()
+            self._worker.turn(0)
             self._worker.turn(0)
 
     def _run_to_its_end(self, attempt: Attempt) -> None:
-        attempt.ended = False
         definition = attempt.executable.definition
         if definition.pool is None and not definition.is_async and attempt.leased.timeout is None:
+            self._under_way = [*(one for one in self._under_way if not one.ended), attempt]
             self._worker.crew.run_here(attempt)
             return
         # A thread cannot be stopped, so what may run over its time runs in one that can be left behind.
-        self._worker.crew.launch_attempts([attempt])
+        self._worker.crew.launch([attempt])
         while not attempt.settled:
             self._worker.stand_still_if_crashed()
             self._worker.crew.wake.wait(1.0)

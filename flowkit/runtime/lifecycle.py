@@ -59,6 +59,7 @@ class Lifecycle:
     def _inline(self, call: str) -> Iterator[Inline]:
         with self._parts.inline_lock:
             inline = self._parts.inline
+            inline.tidy()
             # One thread at a time has the lock, so an attempt that is under way here is the one that calls.
             if not inline.crew.free and inline.crew.in_flight > inline.crew.zombies:
                 message = f"rt.{call}() was called by an executor that holds the last slot, so it could never go on"
@@ -180,7 +181,7 @@ class Lifecycle:
             InvalidTransition: it is the worker's own thread that would wait: an observer called.
         """
         worker = self._worker
-        if self._driver is threading.current_thread() or (worker is not None and worker.baton.is_borrowed_here):
+        if self._driver is threading.current_thread() or (worker is not None and worker.baton.is_here):
             message = "an observer cannot close the runtime whose worker calls it; call rt.shutdown() there"
             raise InvalidTransition(message, None)
         while self._worker is not None:

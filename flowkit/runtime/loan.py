@@ -16,6 +16,7 @@ class Loan:
     def __init__(self, worker: Worker | None) -> None:
         self._worker = worker
         self._taken: Taken | None = None
+        self._asked = False
         self._holds = False
 
     def __enter__(self) -> Loan:
@@ -24,8 +25,12 @@ class Loan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._worker is not None and self._holds:
+        # Ctrl-C may come after the baton was borrowed and before that could be noted.
+        if self._worker is not None and (self._holds or (error is not None and self._asked)):
             self._worker.baton.give_back()
+            if error is not None:
+                # What was leased may be committed all the same; the loop asks.
+                self._worker.crew.wake.set()
 
     @property
     def is_taken(self) -> bool:
@@ -35,7 +40,8 @@ class Loan:
     def lease(self, tx: Session, tally: Tally) -> None:
         """Lease what is next, if the worker rests; last in the transaction, so that it is kept from work briefly."""
         worker = self._worker
-        if worker is not None and not self._holds:
+        if worker is not None and not self._holds and not worker.baton.is_here:
+            self._asked = True
             self._holds = worker.baton.borrow()
         if worker is not None and self._holds:
             self._taken = worker.join(tx, tally)

@@ -55,7 +55,6 @@ class ThreadPool:
         self._ended: deque[None] = deque()
         self._open = 0
         self._calls: SimpleQueue[bool] = SimpleQueue()
-        self._called = False
         self._threads = 0
         self._here = threading.local()
 
@@ -67,21 +66,20 @@ class ThreadPool:
             self._open -= 1
         self._waiting.extend(attempts)
         while self._threads < min(self._size, self._open):
+            threading.Thread(target=self._work, name=f"flowkit-thread-{self._threads + 1}", daemon=True).start()
             self._threads += 1
-            threading.Thread(target=self._work, name=f"flowkit-thread-{self._threads}", daemon=True).start()
         # A thread of the pool that has made a pass takes the first one itself.
         if len(self._waiting) > getattr(self._here, "is_free", 0):
             self._call()
 
     def _call(self) -> None:
-        # A call that nobody has heard yet is enough: whoever hears it takes all that waits by then, or calls again.
-        if not self._called:
-            self._called = True
+        # A call that nobody has heard yet is enough: whoever hears it takes all that waits by then, or calls again. It
+        # is the queue that is asked, for a note of the call could stand without it where Ctrl-C comes between the two.
+        if self._calls.empty():
             self._calls.put(True)
 
     def _work(self) -> None:
         while self._calls.get():
-            self._called = False
             while self._waiting:
                 try:
                     attempt = self._waiting.popleft()

@@ -9,8 +9,10 @@ from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
 from flowkit.model.events import Event
 from flowkit.model.step import Settlement
+from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.baton import Baton
 from flowkit.runtime.crew import Crew
+from flowkit.runtime.gathering import Gathering
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.scheduler.cycle import Cycle, Taken, Turned
@@ -21,18 +23,11 @@ from flowkit.store.tally import Tally
 PAUSE_AFTER_ERROR = (0.05, 5.0)
 """Seconds to wait after the store refused a cycle: the first time, and at most."""
 
-
 SOON = 0.005
 """Seconds for which a worker that leased all there was, or all it can run, waits before it looks for more."""
 
 BRIEFLY = 1.0
 """Seconds for which a worker leaves its passes to other threads, before it sees again to what else there is to do."""
-
-TOGETHER = 0.005
-"""Seconds for which a pass waits for what was launched as long ago at most, unless that was in vain just before."""
-
-SELDOM = 6
-"""After so many waits in vain, one pass in 2**6 still waits."""
 
 
 class Worker:
@@ -63,8 +58,7 @@ class Worker:
         self._kept: list[Settlement] = []
         self._idle_told = False
         self._lends = False
-        self._in_vain = 0
-        self._passes_to_wait = 0
+        self._gathering = Gathering(crew)
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self._borrowed = 0
@@ -74,7 +68,7 @@ class Worker:
     def turn(self, slots: int | None = None, *, run: int | None = None, skip: Collection[int] = ()) -> Turned:
         """Settle what came back and lease what is next; what a refused cycle held is kept for the next one."""
         self.stand_still_if_crashed()
-        self._kept += self.crew.collect()
+        self.crew.collect(self._kept)
         self._cycle.listening = self._telemetry.listening
         free = self._free if slots is None else min(slots, self._room)
         settles = bool(self._kept)
@@ -91,13 +85,13 @@ class Worker:
         return turned
 
     @property
+    def _room(self) -> int:
+        return max(0, self.crew.free - self._cycle.owed.count)
+
+    @property
     def _free(self) -> int:
         # Whoever makes a pass for a loop that was told to stop, or crashed, leases nothing for it.
         return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self._room
-
-    @property
-    def _room(self) -> int:
-        return max(0, self.crew.free - self._cycle.owed)
 
     def _tell(self, turned: Turned) -> None:
         try:
@@ -105,9 +99,20 @@ class Worker:
             self._wakeups.tell(turned.events)
         except BaseException:
             # Ctrl-C in an observer: what is leased is launched, for whoever stops now gives back what is in flight.
-            self.crew.launch(turned.leased)
+            self.launch(turned)
             raise
         self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
+
+    def prepare(self, turned: Turned) -> list[Attempt]:
+        """Make attempts of what a turn leased; from now on they are in flight."""
+        attempts = [self.crew.prepare(leased) for leased in turned.leased]
+        self._cycle.owed.launched()
+        return attempts
+
+    def launch(self, turned: Turned) -> None:
+        """Start attempts of what a turn leased."""
+        if turned.leased:
+            self.crew.launch(self.prepare(turned))
 
     def loop(
         self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None, each: Callable[[], None]
@@ -138,26 +143,13 @@ class Worker:
                 self._tell_idle(held)
                 self._rest(self._wakeups.patience(poll_interval), wake_at)
                 return
-        self._gather()
+        self._gathering.wait()
         turned = self.turn()
-        self.crew.launch(turned.leased)
+        self.launch(turned)
         if turned.refused is not None:
             raise turned.refused
         if turned.leased or turned.contended:
             self._rest_briefly(poll_interval)
-
-    def _gather(self) -> None:
-        # Of quick attempts some end while a pass is made, the others after it; left alone they would share no commit
-        # for ever. One that has been under way for longer is not quick, and after a wait in vain the next is put off.
-        if not self.crew.has_mail or self.crew.is_all_in or not self.crew.is_young(TOGETHER):
-            return
-        if self._passes_to_wait:
-            self._passes_to_wait -= 1
-        elif self.crew.wait_for_all(TOGETHER):
-            self._in_vain = 0
-        else:
-            self._in_vain = min(self._in_vain + 1, SELDOM)
-            self._passes_to_wait = 2**self._in_vain
 
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
@@ -216,16 +208,14 @@ class Worker:
 
     def _go_on(self, make: Callable[[], Turned]) -> None:
         self._borrowed += 1
-        # What goes wrong is the loop's to deal with, as if it had made the pass; Ctrl-C is the calling thread's own.
         try:
             turned = make()
-            self.crew.launch(turned.leased)
-        except StoreError:
-            self.crew.wake.set()
+            self.launch(turned)
         except BaseException as error:
-            if isinstance(error, Exception):
-                self.crew.crash(error)
-            elif error is not self.crew.crashed:
+            # The loop goes on. A refused store is its to deal with, as if it had made the pass; what Ctrl-C or another
+            # signal raised is the calling thread's own.
+            self.crew.wake.set()
+            if not isinstance(error, StoreError) and error is not self.crew.crashed:
                 raise
         else:
             due = turned.due_at is not None and turned.due_at < self.baton.rests_until
@@ -269,6 +259,7 @@ class Worker:
         Args:
             grace: asked again and again, for whoever stops a worker may lose patience.
         """
+        self.baton.hold()
         since = self._clock.monotonic()
         while self.crew.in_flight > self.crew.zombies or self._has_to_turn:
             self.stand_still_if_crashed()
@@ -281,7 +272,7 @@ class Worker:
                 continue
             try:
                 turned = self.turn(0)
-                self.crew.launch(turned.leased)
+                self.launch(turned)
                 if turned.refused is not None:
                     raise turned.refused
             except StoreError as error:
@@ -291,4 +282,4 @@ class Worker:
 
     @property
     def _has_to_turn(self) -> bool:
-        return self.crew.has_mail or bool(self._kept) or self._cycle.owed > 0
+        return self.crew.has_mail or bool(self._kept) or self._cycle.owed.count > 0

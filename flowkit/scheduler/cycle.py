@@ -15,6 +15,7 @@ from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.model.struct import struct
 from flowkit.scheduler.choose import Line, Turns, choose, limited
+from flowkit.scheduler.owed import Owed
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
 from flowkit.store.batch import Batch
@@ -85,6 +86,9 @@ class Turned:
 class Cycle:
     """Turns the wheel for one worker; it keeps no state that a crash could lose.
 
+    Attributes:
+        owed: what is leased, but not in flight yet.
+
     Args:
         worker_id: who leases.
         lease: for how long, in microseconds.
@@ -99,13 +103,8 @@ class Cycle:
         self._turns = Turns()
         self._sweeper = Sweeper(engine, lease)
         self._search = Search(engine)
-        self._owed: list[Grant] = []
+        self.owed = Owed(engine)
         self.listening = True
-
-    @property
-    def owed(self) -> int:
-        """How many steps are leased that could not be read yet: a slot is to be kept for each."""
-        return sum(len(grant.taken.held) for grant in self._owed) if self._owed else 0
 
     def turn(self, inbox: Sequence[Settlement], demand: Demand) -> Turned:
         """Settle what came back and lease what is next; should the batch be refused, settle it one by one.
@@ -179,32 +178,22 @@ class Cycle:
     def _accept(self, taken: Taken, turned: Turned) -> None:
         turned.due_at, turned.limited, turned.contended = taken.due_at, taken.limited, taken.contended
         if taken.grant is not None:
-            taken.grant.taken.check()
-            self._owed.append(taken.grant)
+            self.owed.committed(taken.grant)
 
     def _load_owed(self, turned: Turned) -> None:
-        while self._owed:
-            try:
-                self._load(self._owed[0], turned)
-            except StoreError as error:
-                # The leases are held: left alone they would end as if this worker had died.
-                turned.refused = error
-                return
-            del self._owed[0]
-
-    def _load(self, grant: Grant, turned: Turned) -> None:
-        if self._engine.db.clock.now() >= grant.now + grant.claim.lease:
-            return  # It was owed for too long: another worker may have it by now.
-        leased = self._engine.leases.load(grant)
-        turned.leased += leased
-        if self.listening:
-            for step, row in zip(leased, grant.taken.held):
-                turned.events.append(_leased_event(step, row.ready_at, grant.now))
+        try:
+            for grant, leased in self.owed.load():
+                turned.leased += leased
+                if self.listening:
+                    rows = zip(leased, grant.taken.held)
+                    turned.events += [_leased_event(step, row.ready_at, grant.now) for step, row in rows]
+        except StoreError as error:
+            turned.refused = error
 
     def look(self, demand: Demand) -> tuple[bool, Micros | None, dict[str, Micros]]:
         """Say, with reads alone, whether a turn would do anything now; if not, when; and which buckets hold it up."""
         engine = self._engine
-        if self._owed:
+        if self.owed.count:
             return True, engine.db.clock.now(), {}
         with engine.read() as tx:
             now = tx.now()
@@ -277,7 +266,11 @@ class Cycle:
         leases, claim = self._engine.leases, Claim(self._worker_id, self._token(), self._lease)
         specs = leases.ask(tx, keys)
         taken = leases.take(tx, keys, claim, tally)
-        return Grant(taken, claim, lanes, tally.now, specs, tally.results) if taken.held else None
+        if not taken.held:
+            return None
+        grant = Grant(taken, claim, lanes, tally.now, specs, tally.results)
+        self.owed.note(grant)
+        return grant
 
     def _claim(self, tx: Session, wanted: set[int], tally: Tally) -> set[int]:
         if others := wanted - tally.mine.keys():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 from peewee import SQL, Case
 
 from flowkit.clock import Micros
@@ -159,6 +160,15 @@ class Leases:
         if self.db.dialect.one_writer and len(keys) > FEW:
             return None
         return tx.ahead(self._load, keys=keys)
+
+    def still_held(self, grant: Grant) -> Grant:
+        """Return as much of a grant as is held: it may not have been committed, or have ended since."""
+        token = grant.claim.token
+        with self.db.read() as tx:
+            rows = tx.rows(self._held, held=[(row.key, row.epoch, token) for row in grant.taken.held])
+        held = {(key, epoch) for key, epoch, _ in rows}
+        taken = Taking([row for row in grant.taken.held if (row.key, row.epoch) in held])
+        return attrs.evolve(grant, taken=taken, specs=None, results={})
 
     def load(self, grant: Grant) -> list[LeasedStep]:
         """Read what the attempts of these steps need: inputs, policies, and the results bound to them.

@@ -245,7 +245,7 @@ class Host:
                 yield from self._rest(worker, at)
                 return
         turned = worker.turn()
-        crew.launch(turned.leased)
+        worker.launch(turned)
         yield draw.choice((0, 0.01, 0.25))
         if not turned.leased and not turned.verdicts:
             yield from self._rest(worker, None)

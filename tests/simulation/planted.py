@@ -354,7 +354,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "an id that is taken is added again",
         "2.5: emit_conflict",
-        ("store.graphs:Graphs._known", "if taken in found:", "if taken in ():"),
+        ("store.graphs:Graphs._known", "if taken:", "if taken in ():"),
     ),
     plant(
         "a child waits for ever for what had ended before",

@@ -116,7 +116,9 @@ class Flow:
     ) -> Turned:
         """Make one turn of a worker that serves *kinds*, by default all there are."""
         demand = Demand(slots, self.kinds() if kinds is None else kinds, self.key(run) if run else None)
-        turned = self.cycle(worker).turn(inbox, demand)
+        cycle = self.cycle(worker)
+        turned = cycle.turn(inbox, demand)
+        cycle.owed.launched()
         self.events += turned.events
         return turned
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define, field
@@ -104,3 +105,24 @@ def eventually(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to be"
         threading.Event().wait(0.001)
+
+
+@contextmanager
+def interrupted_commit(runtime: Runtime, nth: int = 1) -> Iterator[None]:
+    """Let Ctrl-C come in this thread's nth commit, when the database has it and nobody here can know that."""
+    connector, here = runtime._parts.engine.db.connections.connector, threading.get_ident()
+    commit, left = connector.commit, nth
+
+    def interrupted(*args: Any) -> None:
+        nonlocal left
+        commit(*args)
+        left -= threading.get_ident() == here
+        if not left:
+            left = -1
+            raise KeyboardInterrupt
+
+    connector.commit = interrupted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        connector.commit = commit  # type: ignore[method-assign]

@@ -13,11 +13,22 @@ import pytest
 from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
 from flowkit.clock import Micros
 from flowkit.runtime.baton import Baton
+from flowkit.runtime.pools import ThreadPool
 from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.worker import SOON
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
-from tests.stories.telling import Meeting, echo, eventually, in_background, outcomes, register, standing, told
+from tests.stories.telling import (
+    Meeting,
+    echo,
+    eventually,
+    in_background,
+    interrupted_commit,
+    outcomes,
+    register,
+    standing,
+    told,
+)
 
 OpenInMemory = Callable[..., Runtime]
 
@@ -282,3 +293,44 @@ def test_what_a_start_has_leased_is_attempted_though_ctrl_c_interrupts_an_observ
         with pytest.raises(KeyboardInterrupt):
             runtime.start_run("once", run_id="one")
         assert runtime.handle("one").wait(30).status == "succeeded"
+
+
+def test_a_worker_attempts_what_a_start_leased_for_it_though_ctrl_c_came_in_the_commit(
+    open_runtime: OpenInMemory,
+) -> None:
+    once = story("once", lambda run: run.step("a", echo, 1, retry=Retry(max_attempts=1)))
+    runtime = open_runtime(echo, once)
+    with at_rest(runtime):
+        with interrupted_commit(runtime), pytest.raises(KeyboardInterrupt):
+            runtime.start_run("once", run_id="one")
+        assert runtime.handle("one").wait(30).status == "succeeded"
+    assert outcomes(runtime, "one", "a") == [(1, "succeeded")]
+
+
+@pytest.mark.parametrize("moment", ["as it borrows the worker's pass", "as it hands its steps to a thread"])
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError])
+def test_a_worker_goes_on_whatever_a_signal_raises_in_a_start(
+    open_runtime: OpenInMemory, monkeypatch: pytest.MonkeyPatch, moment: str, raised: type[BaseException]
+) -> None:
+    """The thread that starts a run makes the resting worker's pass; its exceptions are its own."""
+    runtime = open_runtime(echo, story("once", lambda run: run.step("a", echo, 1)))
+    here, raises = threading.get_ident(), [raised]
+
+    def after(call: Callable[..., Any]) -> Callable[..., Any]:
+        def interrupted(*args: Any) -> Any:
+            made = call(*args)
+            if threading.get_ident() == here and raises:
+                raise raises.pop()("from a signal's handler")
+            return made
+
+        return interrupted
+
+    with at_rest(runtime):
+        if "borrows" in moment:
+            monkeypatch.setattr(Baton, "borrow", after(Baton.borrow))
+        else:
+            monkeypatch.setattr(ThreadPool, "start", after(ThreadPool.start))
+        with pytest.raises(raised, match="signal"):
+            runtime.start_run("once")
+        assert [runtime.start_run("once").result(timeout=30) for _ in range(3)] == [1, 1, 1]
+    assert {run.status.value for run in runtime.runs()} == {"succeeded"}

@@ -10,7 +10,7 @@ import pytest
 from attrs import define, field
 
 from flowkit import RunBuilder, Runtime, StepContext, executor
-from flowkit.runtime import worker
+from flowkit.runtime import gathering
 from flowkit.runtime.crew import Crew
 from flowkit.scheduler.cycle import Cycle, Turned
 from flowkit.scheduler.search import Demand
@@ -53,7 +53,7 @@ def test_what_comes_back_a_little_later_shares_the_commit_of_the_first(
         return turn(cycle, inbox, demand)
 
     monkeypatch.setattr(Cycle, "turn", noted)
-    monkeypatch.setattr(worker, "TOGETHER", PATIENCE)
+    monkeypatch.setattr(gathering, "TOGETHER", PATIENCE)
 
     @executor("later")
     def later(step: StepContext) -> None:
@@ -114,7 +114,7 @@ def test_after_a_wait_in_vain_quick_attempts_are_waited_for_again(
         meeting.let_go()
         assert vain.wait(PATIENCE).status == "succeeded"
 
-        monkeypatch.setattr(worker, "TOGETHER", PATIENCE)
+        monkeypatch.setattr(gathering, "TOGETHER", PATIENCE)
         # The passes of the chain, which are made while the other step is still young, are those that do not wait.
         quick = start(flowkit_runtime, lambda run: beside(run, later, 10), echo, later)
         assert quick.wait(PATIENCE).status == "succeeded"

@@ -52,6 +52,7 @@ class Host(Flow):
             slots = self.random.choice((0, 1, 4, 16))
             held = [one for one in held if one not in done and self.random.random() < 0.98]
             held += cycle.turn(inbox, Demand(slots, KINDS)).leased
+            cycle.owed.launched()
             if held and self.random.random() < 0.3:
                 with self.engine.write() as tx:
                     self.engine.leases.extend(tx, held, micros(1), tx.now())
