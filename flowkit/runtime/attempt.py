@@ -52,6 +52,7 @@ def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
             raise _Refused("invalid_result", "the executor returned a coroutine; declare it with async def")
         return _collected(attempt, context, returned)
     except BaseException as error:
+        attempt.has_returned = True
         if interrupts and isinstance(error, KeyboardInterrupt):
             raise
         return failure(attempt, error, services.now())
@@ -72,6 +73,7 @@ async def _run_async(attempt: Attempt, services: Services) -> Outcome:
         context = StepContext(attempt, services)
         return _collected(attempt, context, await _call(attempt, context))
     except BaseException as error:
+        attempt.has_returned = True
         # A task that is canceled was told to stop: its settlement is decided by who told it.
         return failure(attempt, error, services.now())
 
@@ -112,6 +114,7 @@ def _decoded(decode: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _collected(attempt: Attempt, context: StepContext, returned: Any) -> Succeeded:
+    attempt.has_returned = True
     if returned is not None:
         if context.has_result:
             raise _Refused("result_set_twice", "the executor set a result and returned another one")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import attrs
 
+from flowkit.errors import InvalidTransition, LeaseLost
 from flowkit.model.outputs import Progress
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.runtime.registry import Executable
@@ -30,6 +31,7 @@ class Attempt:
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
         ended: no thread or process has it, not yet or not any more.
         is_handed_over: the thread that ran it sees to it that its outcome is settled, and nobody need be woken.
+        has_returned: its executor returned or raised, so that nothing more is collected.
     """
 
     leased: LeasedStep
@@ -44,6 +46,7 @@ class Attempt:
     progress_stored: Progress | None = None
     ended: bool = False
     is_handed_over: bool = False
+    has_returned: bool = False
     interrupt: Callable[[], None] | None = attrs.field(default=None, repr=False)
     nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False
@@ -67,6 +70,21 @@ class Attempt:
     def settled(self) -> bool:
         """Whether an outcome was delivered."""
         return self._settled
+
+    def require_open(self) -> None:
+        """Refuse what an executor, or a thread that it left behind, hands over when nobody takes it any more.
+
+        Raises:
+            InvalidTransition: the executor has returned, or raised.
+            LeaseLost: the attempt was settled while it runs: its time was over, or the worker gave it back.
+        """
+        run_id, step_id = self.leased.run_id, self.leased.id
+        if self.has_returned:
+            who = f"attempt {self.leased.attempt} of step {step_id!r} of run {run_id!r}"
+            what = "what is handed over now would be lost; wait in the executor for the threads that it starts"
+            raise InvalidTransition(f"{who} has ended: {what}")
+        if self._settled:
+            raise LeaseLost(run_id, step_id)
 
     def stop(self, reason: StopReason) -> None:
         """Tell the executor to stop: ``step.canceled`` turns true, a task is canceled, a process is killed."""

@@ -31,7 +31,9 @@ NO_INPUT, NO_RESULT = "invalid_input", "invalid_result"
 class StepContext(Context):
     """The step context: what an executor may ask and what it may hand over.
 
-    Nothing that it hands over is visible before the attempt's outcome is committed; then all of it is.
+    Nothing that it hands over is visible before the attempt's outcome is committed; then all of it is. Once the
+    executor has returned that is refused with ``InvalidTransition``, and with ``LeaseLost`` once the step was taken
+    from the attempt, as by its timeout.
     """
 
     def __init__(self, attempt: Attempt, services: Services) -> None:
@@ -104,6 +106,7 @@ class StepContext(Context):
 
     def result(self, value: Any) -> None:
         """Set the step's result; returning it says the same, and doing both is an error."""
+        self._attempt.require_open()
         if self.has_result:
             raise Permanent("result_set_twice", "the step's result was set already")
         self.has_result, self.value = True, value
@@ -115,6 +118,7 @@ class StepContext(Context):
             ValueError: a blank collection or key.
             InvalidInput: the data is not JSON or over 1 MiB.
         """
+        self._attempt.require_open()
         for field, name in (("collection", collection), ("key", key)):
             _require_name("record", field, name)
         body = coded(NO_RESULT, dumps)(data, f"record {collection}/{key}", RECORD_LIMIT)
@@ -135,6 +139,7 @@ class StepContext(Context):
         Raises:
             ValueError: a bad name or id, an id used before in this attempt, or a body that is none or too large.
         """
+        self._attempt.require_open()
         _require_name("artifact", "name", name)
         if not isinstance(body, (str, bytes, bytearray, memoryview)):
             got = type(body).__name__
@@ -170,6 +175,7 @@ class StepContext(Context):
             ConfigError: the Runtime has no artifact store.
             InvalidInput: the body is none, or the metadata is not JSON.
         """
+        self._attempt.require_open()
         _require_name("artifact", "name", name)
         stored = coded(NO_RESULT, self._services.artifacts().put)(body)
         text = _metadata(metadata)
@@ -229,6 +235,7 @@ class StepContext(Context):
     @property
     def builder(self) -> EmitBuilder:
         """What collects the emitted steps."""
+        self._attempt.require_open()
         if self._builder is None:
             self._builder = self._services.builder(self._leased.id)
         return self._builder
@@ -265,6 +272,7 @@ class StepContext(Context):
         Raises:
             ValueError: *done* or *total* is no finite number.
         """
+        self._attempt.require_open()
         numbers = [done] if total is None else [done, total]
         if not all(isinstance(number, (int, float)) and abs(number) <= 1e300 for number in numbers):
             raise ValueError(f"progress: expected finite numbers, got done={done!r}, total={total!r}")

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from flowkit import Permanent, Retry, RunBuilder, StepContext, StepHandle, executor, package
-from flowkit.errors import StepNotFound
+from flowkit.errors import FlowkitError, StepNotFound
 
 SOON = Retry(max_attempts=2, initial=0, maximum=0)
 
@@ -73,6 +73,19 @@ def hand_over(step: StepContext) -> int:
     numbers.execute("INSERT OR REPLACE INTO seen VALUES (7)")
     step.log.info("handed over")
     return ref.size
+
+
+@executor("process/leave_behind", pool="process")
+def leave_behind(step: StepContext, input: str) -> None:
+    def go_on() -> None:
+        try:
+            while True:
+                step.record("pages", "7", "seven")
+                time.sleep(0.01)
+        except FlowkitError as error:
+            Path(input).write_text(str(error))
+
+    threading.Thread(target=go_on, daemon=True).start()
 
 
 @executor("process/spread", pool="process")

@@ -95,6 +95,14 @@ def test_the_context_knows_in_a_process_what_it_knows_in_a_thread(runtime: Runti
     assert before <= seen["now"] <= runtime._parts.clock.now()
 
 
+def test_a_thread_that_an_executor_left_behind_in_a_process_learns_that_the_attempt_has_ended(
+    runtime: Runtime, pipe: Path
+) -> None:
+    handle = run_one(runtime, "process/leave_behind", str(pipe))
+    told = pipe.read_text()
+    assert told.startswith(f"attempt 1 of step 'step' of run {handle.id!r} has ended: ")
+
+
 def test_what_an_attempt_hands_over_in_a_process_is_stored_with_its_result(runtime: Runtime) -> None:
     handle = run_one(runtime, "process/hand_over")
     result = runtime.result(handle.id, "step")

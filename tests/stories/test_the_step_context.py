@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs.exceptions import FrozenInstanceError
 
-from flowkit import Retry, Retryable, RunBuilder, Runtime, StepContext, executor, optional
+from flowkit import InvalidTransition, Retry, Retryable, RunBuilder, Runtime, StepContext, executor, optional
 from flowkit.testing import FakeClock
 from tests.stories.telling import code_of, echo, fail, start
 
@@ -139,3 +140,40 @@ def test_an_attempt_that_nobody_stopped_goes_on(flowkit_runtime: Runtime) -> Non
         return step.canceled
 
     assert asked(flowkit_runtime, ask) is False
+
+
+LATE: list[Any] = [
+    lambda step: step.result(1),
+    lambda step: step.record("marks", "it", 1),
+    lambda step: step.artifact("note", b"x"),
+    lambda step: step.store_artifact("note", b"x"),
+    lambda step: step.emit("child", echo, 1),
+    lambda step: step.map("children", echo, [1]),
+    lambda step: step.progress(1),
+]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_is_handed_over_after_the_executor_is_over_is_refused_rather_than_lost(
+    flowkit_runtime: Runtime, is_async: bool, raises: bool
+) -> None:
+    left_behind: list[StepContext] = []
+
+    @executor("leaving", retry=Retry(1))
+    def leaving(step: StepContext) -> None:
+        left_behind.append(step)
+        if raises:
+            raise ValueError("broken")
+
+    @executor("leaving", retry=Retry(1))
+    async def leaving_async(step: StepContext) -> None:
+        leaving(step)
+
+    chosen: Any = leaving_async if is_async else leaving
+    start(flowkit_runtime, lambda run: run.step("a", chosen), chosen, echo, run_id="r")
+    flowkit_runtime.drain()
+    for hand_over in LATE:
+        with pytest.raises(InvalidTransition, match=r"^attempt 1 of step 'a' of run 'r' has ended: .* would be lost"):
+            hand_over(left_behind[0])
+    assert left_behind[0].step.status == ("failed" if raises else "succeeded")

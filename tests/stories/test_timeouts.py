@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import Retry, Runtime, StepContext, executor
+from flowkit import LeaseLost, Retry, Runtime, StepContext, executor
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import Meeting, code_of, echo, eventually, in_background, outcomes, standing, start
@@ -27,14 +27,12 @@ def advance_until(clock: FakeClock, seconds: float, condition: Any) -> None:
 def test_a_thread_that_takes_too_long_is_settled_at_once_and_what_it_still_delivers_is_discarded(
     flowkit_runtime: Runtime, flowkit_clock: FakeClock, meeting: Meeting, limit: Any
 ) -> None:
-    told = threading.Event()
+    told: list[bool] = []
 
     @executor("slow", timeout=limit, retry=ONCE)
     def slow(step: StepContext) -> str:
         meeting.wait()
-        if step.canceled:
-            told.set()
-        step.record("marks", "it", 1)
+        told.append(step.canceled)
         return "too late"
 
     run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
@@ -43,10 +41,38 @@ def test_a_thread_that_takes_too_long_is_settled_at_once_and_what_it_still_deliv
         flowkit_clock.advance(5)
         assert run.wait(timeout=30).status == "failed"
         meeting.let_go()
-        assert told.wait(30)
+        eventually(lambda: told)
+    assert told == [True]
+    assert code_of(flowkit_runtime, run.id, "a") == "timeout"
+    assert flowkit_runtime.step(run.id, "a").status == "failed"
+    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "failed")]
+
+
+def test_a_thread_that_hands_something_over_when_its_time_is_over_learns_that_its_step_is_lost(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    refused: list[str] = []
+
+    @executor("slow", timeout=5, retry=ONCE)
+    def slow(step: StepContext) -> None:
+        step.record("marks", "in time", 1)
+        meeting.wait()
+        try:
+            step.record("marks", "too late", 1)
+        except LeaseLost as error:
+            refused.append(str(error))
+            raise
+
+    run = start(flowkit_runtime, lambda run: run.step("a", slow), slow, run_id="r")
+    with flowkit_runtime.workers():
+        meeting.expect()
+        flowkit_clock.advance(5)
+        assert run.wait(timeout=30).status == "failed"
+        meeting.let_go()
+        eventually(lambda: refused)
+    assert refused == ["the lease on step 'a' of run 'r' is lost; its effects are discarded"]
     assert code_of(flowkit_runtime, run.id, "a") == "timeout"
     assert len(flowkit_runtime.records(run.id, collection="marks")) == 0
-    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "failed")]
 
 
 def test_the_slot_of_a_thread_that_timed_out_is_taken_until_it_ends(
