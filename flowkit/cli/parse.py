@@ -31,15 +31,24 @@ else:
 
 
 class Duration(Param):
-    """A length of time in seconds: a number, or one with a unit."""
+    """A length of time in seconds: a number, or one with a unit.
+
+    Args:
+        days: the most that is taken.
+    """
 
     name = "duration"
+
+    def __init__(self, days: int = 1_000_000) -> None:
+        self._days = days
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return seconds."""
         seconds = value if isinstance(value, (int, float)) else seconds_of(value)
         if seconds is None:
             self.fail(f"expected seconds, or a number with a unit like 90s, 15m, 2h or 7d, got {value!r}", param, ctx)
+        if seconds > self._days * UNITS["d"]:
+            self.fail(f"expected at most {self._days}d, got {value!r}", param, ctx)
         return float(seconds)
 
 
@@ -57,7 +66,10 @@ class Instant(Param):
             from flowkit.clock import SystemClock
 
             now = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=SystemClock().now())
-            return now - timedelta(seconds=age)
+            try:
+                return now - timedelta(seconds=age)
+            except OverflowError:
+                self.fail(f"expected an age that leads to a year from 1 on, got {value!r}", param, ctx)
         try:
             found = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:

@@ -65,8 +65,13 @@ def checked_timeout(call: str, value: Any) -> float | None:
         ConfigError: it is no number.
     """
     given = None if value is None else in_seconds(value)
-    if given is None or (isinstance(given, (int, float)) and not isinstance(given, bool) and given == given):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and given == given:
+        try:
+            return float(given)
+        except OverflowError:  # an int beyond every float
+            return math.inf if given > 0 else -math.inf
     raise ConfigError(f"{call}: timeout: expected None, a number of seconds or a timedelta, got {value!r}")
 
 

@@ -8,6 +8,7 @@ from flowkit.clock import SECOND, Duration, Micros, in_seconds, micros
 
 START: Micros = 1_700_000_000 * SECOND
 _LOOK_EVERY = 0.002
+_MOST_SECONDS = 10**11
 
 
 class FakeClock:
@@ -35,18 +36,19 @@ class FakeClock:
 
     def advance(self, seconds: Duration) -> None:
         """Move the clock forward by *seconds*, or by a timedelta, and wake every wait."""
-        given = in_seconds(seconds)
-        if given < 0:
+        moved = _checked("advance", seconds)
+        if moved < 0:
             raise ValueError(f"advance: expected seconds >= 0, got {seconds!r}; step() sets the wall clock back")
         with self._moved:
-            self._now += micros(given)
-            self._elapsed += micros(given)
+            self._now += moved
+            self._elapsed += moved
             self._moved.notify_all()
 
     def step(self, seconds: Duration) -> None:
         """Set the wall clock by *seconds*, which may be negative; the monotonic clock does not move."""
+        moved = _checked("step", seconds)
         with self._moved:
-            self._now += micros(in_seconds(seconds))
+            self._now += moved
             self._moved.notify_all()
 
     def wait(self, signal: threading.Event, timeout: float | None) -> bool:
@@ -59,3 +61,10 @@ class FakeClock:
                 self._moved.wait(_LOOK_EVERY)
             self._looked.at = self._elapsed
         return signal.is_set()
+
+
+def _checked(call: str, seconds: Duration) -> Micros:
+    given = in_seconds(seconds)
+    if not isinstance(given, (int, float)) or not -_MOST_SECONDS <= given <= _MOST_SECONDS:
+        raise ValueError(f"{call}: expected seconds up to {_MOST_SECONDS:g} or a timedelta, got {seconds!r}")
+    return micros(given)

@@ -81,6 +81,9 @@ def test_a_listing_that_is_cut_says_so_where_it_disturbs_no_pipe(shell: Shell) -
     [
         (["--status", "faild"], "runs: status: expected some of "),
         (["--since", "yesterday"], "invalid value for '--since': expected a time like "),
+        (["--since", "9999999d"], "invalid value for '--since': expected an age that leads to a year from 1 on, got "),
+        (["--until", "99999999999d"], "invalid value for '--until': expected an age that leads to a year from 1 on, "),
+        (["--since", f"{10**400}d"], "invalid value for '--since': expected an age that leads to a year from 1 on, "),
         (["--limit", "0"], "runs: limit: expected an int from 1"),
         (["--metadata", "customer"], "--metadata: expected KEY=VALUE, got 'customer'"),
     ],

@@ -73,6 +73,15 @@ def test_runs_that_are_not_old_enough_or_have_not_ended_stay(shell: Shell, store
 
 
 @pytest.mark.usefixtures("old")
+@pytest.mark.parametrize("option", ["--older-than", "--grace"])
+def test_an_age_beyond_all_bounds_is_refused(shell: Shell, store: Runtime, option: str) -> None:
+    ended = shell("prune", "--older-than", "30d", option, "99999999999999999d", "--yes")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: invalid value for '{option}': expected at most 1000000d, got ")
+    assert len(left(store)) == 3
+
+
+@pytest.mark.usefixtures("old")
 def test_artifact_files_that_no_run_refers_to_go_after_the_grace(shell: Shell) -> None:
     shell.write("pyproject.toml", '[tool.flowkit]\nstore = "sqlite:///var/app.db"\nartifacts = "var/files"\n')
     FileArtifactStore(shell.directory / "var" / "files").put(b"nobody's")

@@ -46,6 +46,12 @@ def test_sigterm_during_long_steps_hands_them_to_the_next_worker(slow: Shell, lo
         assert done.started_at - released.ended_at < LEASE * SECOND
 
 
+def test_a_grace_that_no_worker_can_give_is_refused_before_it_works_rather_than_when_it_is_stopped(slow: Shell) -> None:
+    ended = slow("worker", "--grace", "2d")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: invalid value for '--grace': expected at most 1d, got '2d'")
+
+
 def test_a_second_signal_does_not_wait_for_the_grace(slow: Shell, looking: Runtime) -> None:
     slow("run", "slow", "--run-id", "one")
     with slow.background("worker", "--grace", "1h") as worker:

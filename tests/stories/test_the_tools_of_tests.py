@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,15 @@ def test_the_wall_clock_may_be_set_while_the_other_goes_on(flowkit_clock: FakeCl
     assert (flowkit_clock.now() - begun, flowkit_clock.monotonic()) == (-60 * SECOND, 0.0)
     with pytest.raises(ValueError, match="step"):
         flowkit_clock.advance(-1)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan, 10**400, "soon", None], ids=lambda given: str(given)[:4])
+def test_the_clock_is_moved_by_no_more_than_can_be_told(flowkit_clock: FakeClock, seconds: Any) -> None:
+    begun = flowkit_clock.now()
+    for move in (flowkit_clock.advance, flowkit_clock.step):
+        with pytest.raises(ValueError, match=f"{move.__name__}: expected seconds up to 1e"):
+            move(seconds)
+    assert (flowkit_clock.now(), flowkit_clock.monotonic()) == (begun, 0.0)
 
 
 def test_a_wait_ends_with_its_signal_or_when_the_clock_was_moved_far_enough(flowkit_clock: FakeClock) -> None:

@@ -97,6 +97,15 @@ def test_a_timeout_of_zero_only_looks(flowkit_runtime: Runtime) -> None:
     assert run.wait(timeout=0).status == "succeeded"
 
 
+@pytest.mark.parametrize("endless", [float("inf"), 10**400], ids=["infinite", "no float"])
+def test_a_timeout_beyond_all_bounds_is_none(flowkit_runtime: Runtime, endless: float) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+    thread, found = waiting(lambda: run.wait(timeout=endless).status)
+    assert flowkit_runtime.drain(timeout=endless).succeeded == 1
+    thread.join(30)
+    assert found == ["succeeded"]
+
+
 def test_waiting_for_a_failed_run_raises_only_where_its_result_is_asked_for(flowkit_runtime: Runtime) -> None:
     run = start(flowkit_runtime, lambda run: run.step("a", fail), fail)
     flowkit_runtime.drain()

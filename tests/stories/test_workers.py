@@ -221,6 +221,7 @@ def test_a_run_may_be_started_and_waited_for_by_an_executor(flowkit_runtime: Run
         (lambda rt: rt.start_workers(max_cycles=-1), "max_cycles"),
         (lambda rt: rt.drain(max_cycles=0), "max_cycles"),
         (lambda rt: rt.drain(timeout="soon"), "timeout"),
+        (lambda rt: rt.drain(timeout=float("nan")), "timeout"),
         (lambda rt: rt.start_workers(max_cycles=1, stop=5), "stop"),
         (lambda rt: start(rt, lambda run: run.step("a", echo, 1), echo).wait(timeout="soon"), "timeout"),
         (lambda rt: rt.pause_queue(""), "name"),
