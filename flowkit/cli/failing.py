@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import traceback
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ HINTS = {
     "SchemaTooNew": "use the flowkit that wrote it, or a newer one",
 }
 """What to do next in the words of the command line, where the error speaks of Python calls."""
+
+_WHOLE_OR_CUT = re.compile(r"""\((?:[^()]|\([^()]*\))*\)|(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)|; """)
 
 WORDS = {"force=True fences the attempt that runs": "--force takes it from the worker that runs it"}
 """Hints of the library in the words of the command line."""
@@ -116,7 +119,7 @@ def _of_usage(error: click.ClickException) -> CommandFailed:
 def _of_flowkit(error: Any, names: list[str], where: str) -> CommandFailed:
     code = next(CODES[name] for name in names if name in CODES)
     hint = next((HINTS[name] for name in names if name in HINTS), None)
-    what, _, rest = str(error).partition("; ")
+    what, rest = _parted(str(error))
     if "InvalidInput" in names:
         # It lists all that does not fit; none of that is a hint.
         return CommandFailed(str(error), where=where, code=code)
@@ -128,3 +131,9 @@ def _of_flowkit(error: Any, names: list[str], where: str) -> CommandFailed:
     near = f"{rest.partition('?')[0]}? " if rest.startswith("did you mean") else ""
     told = hint.format(run_id=shlex.quote(getattr(error, "run_id", "RUN")))
     return CommandFailed(what, where=where, hint=near + told, code=code)
+
+
+def _parted(message: str) -> tuple[str, str]:
+    # What happened ends at the first semicolon, but for those in parentheses and in what is quoted, as an id.
+    cut = next((found for found in _WHOLE_OR_CUT.finditer(message) if found[0] == "; "), None)
+    return (message[: cut.start()], message[cut.end() :]) if cut else (message, "")

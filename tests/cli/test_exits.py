@@ -86,6 +86,15 @@ def test_all_that_does_not_fit_is_told_as_the_error(shell: Shell) -> None:
     assert "$.id: expected str, got int; input $.items: expected list" in ended.err.splitlines()[0]
 
 
+def test_a_semicolon_in_parentheses_or_in_an_id_does_not_end_what_is_told(shell: Shell) -> None:
+    shell.write("licensed.py", "raise OSError(\"the host's license is not (at ~ (home; own); at /); buy one; or two\")")
+
+    told = shell("run", "order", "-m", "licensed").err
+    assert "OSError: the host's license is not (at ~ (home; own); at /)\n" in told
+    assert "\nhint: buy one; or two (" in told
+    assert shell("show", "it's; mine").err.splitlines()[0] == "error: run \"it's; mine\" is not in the store"
+
+
 @pytest.mark.parametrize(
     ("line", "number", "code"),
     [
