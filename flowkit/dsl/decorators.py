@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any, TypeVar, Union
 
 from flowkit.dsl.options import checked_name, checked_priority, checked_queue, checked_retry, checked_timeout
-from flowkit.errors import ConfigError
+from flowkit.errors import ConfigError, ExecutorSignatureError
 from flowkit.model.definitions import MARK, ExecutorDef, PackageDef
 from flowkit.model.retry import Retry
-from flowkit.model.signature import ENTRYPOINT, EXECUTOR, place_of, signature_reader
+from flowkit.model.signature import ENTRYPOINT, EXECUTOR, place_of, signature_reader, unfit
 
 F = TypeVar("F", bound=Callable[..., Any])
 Definition = Union[ExecutorDef, PackageDef]
@@ -109,7 +109,11 @@ def checked_kind(kind: Any) -> str:
 
 
 def _marked(function: F, definition: Definition) -> F:
-    setattr(function, MARK, (*definitions_of(function), definition))
+    try:
+        setattr(function, MARK, (*definitions_of(function), definition))
+    except AttributeError as error:  # a bound method
+        noun = "executor" if isinstance(definition, ExecutorDef) else "entrypoint"
+        raise ExecutorSignatureError(f"{definition.place}: {unfit(function, noun)}") from error
     return function
 
 

@@ -93,14 +93,20 @@ class _Reader:
         return self._signature
 
 
+def unfit(given: Any, noun: str) -> str:
+    """Say of what is no function that it cannot be an executor or entrypoint."""
+    return f"{given!r} cannot be an {noun}: expected a function; write a def that calls it"
+
+
 def _refusal(function: Callable[..., Any], role: Role, reason: str) -> ExecutorSignatureError:
     name = getattr(function, "__qualname__", repr(function))
     return ExecutorSignatureError(f"{place_of(function)}: {role.noun} {name}: {reason}")
 
 
 def _refuse_unusable(function: Callable[..., Any], role: Role) -> None:
-    if isinstance(function, type) or not hasattr(inspect.unwrap(function), "__code__"):
-        raise ExecutorSignatureError(f"{function!r} cannot be an {role.noun}: expected a function")
+    is_function = callable(function) and hasattr(inspect.unwrap(function), "__code__")
+    if isinstance(function, type) or not is_function:
+        raise ExecutorSignatureError(unfit(function, role.noun))
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise _refusal(function, role, "a generator cannot be run as one; return a list instead of yielding")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Optional
 
 import attrs
@@ -180,9 +181,24 @@ def test_generators_are_refused():
             yield 1
 
 
-def test_only_functions_can_be_executors():
-    with pytest.raises(ExecutorSignatureError, match="expected a function"):
-        executor("a")(Page)
+class Press:
+    def __call__(self, run): ...
+
+    def print(self, run): ...
+
+    @classmethod
+    def bind(cls, run): ...
+
+
+@pytest.mark.parametrize(
+    "given",
+    [Page, len, Press(), partial(Press(), None), Press().print, Press.bind, vars(Press)["bind"]],
+    ids=["class", "builtin", "callable", "partial", "method", "classmethod", "classmethod before it is bound"],
+)
+def test_only_functions_can_be_executors_or_entrypoints(given: Any):
+    for mark, noun in ((executor("a"), "executor"), (package("a"), "entrypoint")):
+        with pytest.raises(ExecutorSignatureError, match=f"cannot be an {noun}: expected a function; write a def that"):
+            mark(given)
 
 
 def test_an_entrypoint_takes_the_builder_and_an_input():
