@@ -12,16 +12,31 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from flowkit.errors import ConfigError, StoreFull, StoreUnavailable
 
 
+def require_nameable(field: str, path: str) -> None:
+    """Refuse a path that no file system can hold.
+
+    Raises:
+        ConfigError: it has U+0000, or a surrogate that stands for no byte; the message names *field*.
+    """
+    try:
+        named = os.fsencode(path)
+    except UnicodeEncodeError:
+        named = b"\0"
+    if b"\0" in named:
+        raise ConfigError(f"{field}: expected a path without U+0000 and lone surrogates, got {path!r}")
+
+
 def folder(path: str | os.PathLike[str], *, owner: str) -> Path:
     """Return *path* made absolute, so that a later change of directory moves nothing.
 
     Raises:
-        ConfigError: the path is blank, or none at all; the message names *owner*.
+        ConfigError: the path is blank, none at all, or none that can be; the message names *owner*.
     """
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
         raise ConfigError(f"{owner}: root: expected a path, got {path!r}")
     if not os.fspath(path).strip():
         raise ConfigError(f"{owner}: root: a path is required")
+    require_nameable(f"{owner}: root", os.fspath(path))
     return Path(os.path.abspath(path))
 
 

@@ -126,7 +126,7 @@ class SQLiteConnector:
         """Open a connection in autocommit mode with flowkit's pragmas."""
         self._verify()
         connection = sqlite3.connect(
-            self.path if self.single else f"file:{quote(self._file)}?mode={'rwc' if self._identity is None else 'rw'}",
+            self.path if self.single else f"file:{quote(os.fsencode(self._file))}?mode={'rwc' if self._identity is None else 'rw'}",
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,

@@ -11,6 +11,7 @@ import peewee
 
 from flowkit.clock import Clock
 from flowkit.errors import ConfigError
+from flowkit.folders import require_nameable
 from flowkit.store.engine import Engine
 from flowkit.store.migrate import version_at
 from flowkit.store.postgres_store import PostgresStore
@@ -49,7 +50,7 @@ class SQLiteStore:
             is then that of the program's connections, read when the store is opened.
 
     Raises:
-        ConfigError: no path, or a durability that is neither.
+        ConfigError: no path or none that can be, or a durability that is neither.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SQLiteStore:
         text = os.fspath(path) if path is not None else ""
         if not isinstance(text, str) or not text.strip():
             raise ConfigError(BLANK_PATH)
+        require_nameable("SQLiteStore: path", text)
         if durability not in ("disk", "process"):
             raise ConfigError(f"SQLiteStore: durability: expected 'disk' or 'process', got {durability!r}")
         self.path = text

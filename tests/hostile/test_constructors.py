@@ -33,6 +33,7 @@ from flowkit import (
     require,
     sensitive,
 )
+from flowkit.artifacts import open_artifact_store
 from flowkit.model.outcome import step_error
 from tests.hostile.values import ANYTHING, ten_thousand
 
@@ -247,6 +248,12 @@ def test_every_public_name_that_can_be_made_is_tried_here() -> None:
         (lambda rt: Runtime("sqlite://", poll_interval=10**400), "poll_interval: expected seconds"),
         (lambda rt: FileArtifactStore(None), "root: expected a path, got None"),
         (lambda rt: SQLiteStore(3.5), "path: expected a path, got 3.5"),
+        (lambda rt: SQLiteStore("a\0b"), "SQLiteStore: path: expected a path without U.0000 and lone surr"),
+        (lambda rt: SQLiteStore("\ud800"), "SQLiteStore: path: expected a path without U.0000 and lone surr"),
+        (lambda rt: Runtime("sqlite:///a%00b"), "SQLiteStore: path: expected a path without U.0000"),
+        (lambda rt: FileArtifactStore("a\0b"), "root: expected a path without U.0000"),
+        (lambda rt: open_artifact_store("file:///a%00b"), "root: expected a path without U.0000"),
+        (lambda rt: SQLiteProjectionStore("a\0b"), "root: expected a path without U.0000"),
         (lambda rt: SQLiteProjectionStore("x", busy_timeout="1"), "busy_timeout: expected 0 to 3600 seconds"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_sixteen_processes_may_open_a_new_store_at_once(path: Path) -> None:
     processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(16)]
     assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 16
     assert version_of(path) == VERSION
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the names of files are text")
+def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.db")
+    with Runtime(SQLiteStore(path), entry_points=False):
+        assert path.exists()
 
 
 def test_an_older_store_is_brought_up_to_date_step_by_step(path: Path) -> None:
