@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import Any
 
 from flowkit.clock import Clock
 from flowkit.errors import InvalidTransition, SchemaTooNew, StoreError
 from flowkit.store.connector import Connector
 from flowkit.store.database import Database, Session
-from flowkit.store.tables import Tables
+from flowkit.store.tables import Tables, make_tables
 from flowkit.store.versions import DESTRUCTIVE, STEPS, VERSION, Step
 
 
@@ -118,12 +119,21 @@ def stored_version(session: Session) -> int:
 
 def version_at(connector: Connector, clock: Clock) -> int:
     """Return the schema version of the store that a connector leads to; nothing is changed."""
-    db = Database(connector, clock)
-    try:
-        with db.read() as session:
-            return stored_version(session)
-    finally:
-        db.close()
+    with closing(Database(connector, clock)) as db, db.read() as session:
+        return stored_version(session)
+
+
+def refuse_unfit(session: Session) -> None:
+    """Refuse, before anything is changed, a database that ``migrate`` would refuse.
+
+    Raises:
+        SchemaTooNew: a newer flowkit wrote it.
+        StoreError: somebody else's table has the name of one of flowkit's.
+    """
+    found = stored_version(session)
+    refuse_newer(found, VERSION)
+    if not found:
+        _refuse_others(session, make_tables(session.dialect))
 
 
 def creation(tables: Tables) -> list[str]:

@@ -35,12 +35,19 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse
 
 
 class SQLiteConnector:
-    """Opens connections to one SQLite file, or shares one connection to memory."""
+    """Opens connections to one SQLite file, or shares one connection to memory.
+
+    Args:
+        vet: called with the first connection to a file that holds something and is not in WAL mode, as a copy of a
+            store or another program's file; raises where it is to be left as it is.
+    """
 
     session = Session
     pool_size = None
 
-    def __init__(self, path: str, durability: Durability) -> None:
+    def __init__(
+        self, path: str, durability: Durability, vet: Callable[[sqlite3.Connection], None] = lambda _: None
+    ) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
             raise ConfigError(
                 f"flowkit needs SQLite 3.35 or newer (RETURNING), this Python has {sqlite3.sqlite_version}; "
@@ -52,6 +59,7 @@ class SQLiteConnector:
         # A later change of the working directory must not lead to another file.
         self._file = os.path.abspath(path)
         self._identity: tuple[int, int] | None = None
+        self._vet = vet
         self._turns = Turns()
         self._synchronous = "FULL" if durability == "disk" else "NORMAL"
 
@@ -125,8 +133,9 @@ class SQLiteConnector:
     def connect(self) -> sqlite3.Connection:
         """Open a connection in autocommit mode with flowkit's pragmas."""
         self._verify()
+        mode = "rwc" if self._identity is None else "rw"
         connection = sqlite3.connect(
-            self.path if self.single else f"file:{quote(os.fsencode(self._file))}?mode={'rwc' if self._identity is None else 'rw'}",
+            self.path if self.single else f"file:{quote(os.fsencode(self._file))}?mode={mode}",
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
@@ -144,9 +153,27 @@ class SQLiteConnector:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         if not self.single:
-            _use_wal(connection)
+            self._use_wal(connection)
         for pragma in (f"synchronous = {self._synchronous}", *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # Switching to WAL is refused at once, whatever the timeout, while another process is switching too. Waiting to
+        # write does heed the timeout, so that is how to wait.
+        for _ in range(_WAL_TRIES):
+            try:
+                # Asked first: to switch writes to the file, which may be of another program.
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                    return
+                if self._identity is None and os.stat(self._file).st_size:
+                    self._vet(connection)
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
 
     def join(self, raw: Any) -> Any:
         """Return the program's connection, as it is."""
@@ -193,6 +220,13 @@ class SQLiteConnector:
         return translate(error, self.path)
 
 
+class SQLiteLook(SQLiteConnector):
+    """Opens connections that leave the file as it is, its journal mode too."""
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        return
+
+
 def version_of(raw: Any) -> int:
     """Return a number that stays the same on this connection until another one has committed."""
     return int(raw.execute("PRAGMA data_version").fetchone()[0])
@@ -235,20 +269,6 @@ def _damaged(path: str, text: str) -> str:
         f"the sqlite store {path!r} is damaged: {text}; stop what uses it and restore it from a backup, or copy what "
         "can be read (sqlite3 FILE .recover) and look at that with flowkit check --store"
     )
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    # Switching to WAL is refused at once, whatever the timeout, while another process is switching too. Waiting to
-    # write does heed the timeout, so that is how to wait.
-    for _ in range(_WAL_TRIES):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
 
 
 def _file_system(directory: Path) -> str | None:

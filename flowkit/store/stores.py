@@ -13,10 +13,10 @@ from flowkit.clock import Clock
 from flowkit.errors import ConfigError
 from flowkit.folders import require_nameable
 from flowkit.store.engine import Engine
-from flowkit.store.migrate import version_at
+from flowkit.store.migrate import refuse_unfit, version_at
 from flowkit.store.postgres_store import PostgresStore
 from flowkit.store.program import PeeweeProgram
-from flowkit.store.sqlite import Durability, SQLiteConnector, version_of
+from flowkit.store.sqlite import Durability, SQLiteConnector, SQLiteLook, version_of
 from flowkit.store.watching import FileWatcher, Watcher
 
 BLANK_PATH = "sqlite workflow store path is required"
@@ -78,13 +78,17 @@ class SQLiteStore:
 
     def version(self, clock: Clock) -> int:
         """Return the version of the schema, 0 where there is none yet; nothing is changed."""
-        return version_at(SQLiteConnector(self.path, self.durability), clock)
+        return version_at(SQLiteLook(self.path, self.durability), clock)
 
     def open(self, clock: Clock) -> Engine:
         """Open the store, making or migrating its schema."""
         if self._engine is not None:
             raise ConfigError("a store object serves one Runtime; make another SQLiteStore for the second one")
-        connector = SQLiteConnector(self.path, self.durability)
+
+        def vet(raw: Any) -> None:
+            refuse_unfit(connector.session(raw, clock, connector.dialect, writes=False))
+
+        connector = SQLiteConnector(self.path, self.durability, vet)
         connector.prepare()
         program = PeeweeProgram(self._database) if self._database is not None else None
         if program is not None:

@@ -117,14 +117,28 @@ def test_a_step_that_breaks_off_leaves_the_version_before_and_nothing_of_itself(
     db.close()
 
 
-def test_a_store_of_a_newer_flowkit_is_refused_and_left_untouched(path: Path) -> None:
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_store_of_a_newer_flowkit_is_refused_and_left_untouched(path: Path, mode: str) -> None:
     Runtime(SQLiteStore(path), entry_points=False).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("UPDATE meta SET number = 99 WHERE key = 'schema'")
-    connection.close()
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+    before = path.read_bytes()
+    assert SQLiteStore(path).version(SystemClock()) == 99
     with pytest.raises(SchemaTooNew, match="version 99.*knows up to"):
         Runtime(SQLiteStore(path), entry_points=False)
-    assert version_of(path) == 99
+    assert (list(path.parent.iterdir()), path.read_bytes()) == ([path], before)
+
+
+def test_a_copy_of_a_store_is_opened_like_the_store(path: Path, tmp_path: Path) -> None:
+    """``VACUUM INTO`` and a backup make files that are not in WAL mode."""
+    Runtime(SQLiteStore(path), entry_points=False).close()
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    Runtime(SQLiteStore(copy), entry_points=False).close()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_what_is_no_database_is_reported_as_damaged(path: Path) -> None:
@@ -196,16 +210,18 @@ def test_keys_are_never_handed_out_again_whatever_is_pruned(path: Path) -> None:
     db.close()
 
 
+@pytest.mark.parametrize("mode", ["wal", "delete"])
 @pytest.mark.parametrize("table", ["records (title)", "meta (name, value)", "meta (key, number)"], ids=str)
 def test_a_database_whose_tables_have_the_names_of_flowkits_is_refused_and_left_untouched(
-    path: Path, table: str
+    path: Path, table: str, mode: str
 ) -> None:
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute(f"CREATE TABLE {table}")
+    before = path.read_bytes()
     name = table.split()[0]
     for store in (SQLiteStore(path), SQLiteStore(database=peewee.SqliteDatabase(str(path)))):
         with pytest.raises(StoreError, match=f"has a table {name} that flowkit did not make.*a file of its own"):
             Runtime(store, entry_points=False)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
+    assert (list(path.parent.iterdir()), path.read_bytes()) == ([path], before)
