@@ -482,6 +482,37 @@ def test_a_forked_child_has_processes_of_its_own(lasting: ProcessPool) -> None:
     assert run(lasting, "pid") == before
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_that_ends_without_closing_its_pool_ends_well(capfd: pytest.CaptureFixture[str]) -> None:
+    """``multiprocessing`` ends what is left there by itself, in the midst of what the pool does."""
+    forked = multiprocessing.get_context("fork")
+    children = [forked.Process(target=forget, args=(ProcessPool(3),)) for _ in range(6)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(LONG)
+
+    assert ([child.exitcode for child in children], capfd.readouterr().err) == ([0] * 6, "")
+
+
+def forget(pool: ProcessPool) -> None:
+    jobs = [start(pool, "pid") for _ in range(3)]
+    assert all(isinstance(job.end(), Returned) for job in jobs)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="the platform has no SIGCHLD")
+def test_a_program_that_ignores_how_its_children_end_is_served_all_the_same() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        pool = ProcessPool(1)
+        assert run(pool, "crash") == Died(None)
+        assert run(pool, "echo", b"hello") == Returned(b"hello")
+        pool.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def expect_another_process(pool: ProcessPool, inherited: Finished) -> None:
     assert run(pool, "pid") != inherited
     pool.close()

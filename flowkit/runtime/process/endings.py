@@ -26,7 +26,7 @@ class Died:
     """The process ended without an answer.
 
     Attributes:
-        exitcode: negative for a signal; None if no process could be started.
+        exitcode: negative for a signal; None if no process could be started, or if the program took it.
         has_begun: whether the task's function may have been called; False: the process died while it was starting.
         reason: why no process could be started.
     """

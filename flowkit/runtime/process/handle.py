@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 import attrs
@@ -74,17 +74,21 @@ class ChildProcess:
         self.connection.close()
 
     def bury(self, *, patience: float = 0) -> int | None:
-        """Wait *patience* seconds for it to end by itself, kill what is left, and return the exit code."""
+        """Wait *patience* seconds for it to end by itself, kill what is left, and return the exit code.
+
+        None where it is not known: a program that waits for any child, or ignores how they end, has taken it.
+        """
         if patience:
             self.process.join(patience)
-        if not patience or self.process.exitcode is None:
+        if not patience or (self.process.exitcode is None and not wait([self.process.sentinel], 0)):
             self.kill()
         self.process.join()
         if self._writer is not None:
             self._writer.join(_WRITER_SECONDS)
         self.connection.close()
         exitcode = self.process.exitcode
-        self.process.close()
+        if exitcode is not None:
+            self.process.close()
         return exitcode
 
     def _write(self, frame: bytes) -> None:

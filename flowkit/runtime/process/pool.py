@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import signal
@@ -12,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import Finalize
 from typing import Union
 
 import attrs
@@ -111,7 +111,8 @@ class ProcessPool:
             self._ring()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        atexit.unregister(self._exit)
+        if self._at_exit is not None:
+            self._at_exit.cancel()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -126,6 +127,7 @@ class ProcessPool:
         self._idle: list[ChildProcess] = []
         self._thread: threading.Thread | None = None
         self._bell: Connection | None = None
+        self._at_exit: Finalize | None = None
 
     def _forget_parent(self) -> None:
         if self._pid != os.getpid():
@@ -154,11 +156,9 @@ class ProcessPool:
             heard, self._bell = multiprocessing.Pipe(duplex=False)
             self._thread = threading.Thread(target=self._serve, args=(heard,), name="flowkit-processes", daemon=True)
             self._thread.start()
-            # Before multiprocessing's own end, which waits for children that do not heed SIGTERM.
-            atexit.register(self._exit)
-
-    def _exit(self) -> None:
-        self.close(kill=True)
+            # Before multiprocessing ends its daemons, which it waits for although they do not heed SIGTERM, and while
+            # the pool's thread buries them; it does so in a process that it has forked too, where atexit does nothing.
+            self._at_exit = Finalize(None, self.close, kwargs={"kill": True}, exitpriority=0)
 
     def _serve(self, heard: Connection) -> None:
         if hasattr(signal, "pthread_sigmask"):

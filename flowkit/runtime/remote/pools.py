@@ -164,10 +164,12 @@ class ProcessRunner:
 
 
 def _death(ending: Died) -> str:
-    if ending.exitcode is None:
+    if ending.reason:
         return ending.reason
     how = f"exit code {ending.exitcode}"
-    if ending.exitcode < 0:
+    if ending.exitcode is None:
+        how = "an exit code that the program took, by waiting for its children or ignoring SIGCHLD"
+    elif ending.exitcode < 0:
         known = {int(one): one.name for one in signal.Signals}
         how = known.get(-ending.exitcode, f"signal {-ending.exitcode}")
     if not ending.has_begun:
