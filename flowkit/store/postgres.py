@@ -127,8 +127,13 @@ class PostgresConnector:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to.
 
         Raises:
-            ConfigError: it has a setting under which other bytes would be stored than were given.
+            ConfigError: it has a setting under which other bytes would be stored than were given, or an encoding in
+                which not every text can be sent and read.
         """
+        encoding = raw.info.parameter_status("client_encoding")
+        if encoding != "UTF8":
+            what = f"the connection has the client_encoding {encoding}, in which not every text can be sent and read"
+            raise ConfigError(f"PostgresStore: database: {what}; set it to UTF8, for the role or in its options")
         if not _conforms(raw):
             what = "the connection has standard_conforming_strings off, under which bytes would be stored changed"
             raise ConfigError(f"PostgresStore: database: {what}; set it on, for the role or in its options")

@@ -154,7 +154,13 @@ def test_a_role_that_owns_the_schema_needs_nothing_else(url: str, postgres: Data
 
 
 @pytest.mark.parametrize(
-    "setting", ["standard_conforming_strings = off", "client_encoding = 'LATIN1'", "timezone = 'Asia/Kathmandu'"]
+    "setting",
+    [
+        "standard_conforming_strings = off",
+        "client_encoding = 'LATIN1'",
+        "client_encoding = 'SQL_ASCII'",
+        "timezone = 'Asia/Kathmandu'",
+    ],
 )
 def test_what_a_database_says_of_sessions_alters_nothing_that_is_stored(
     url: str, postgres: Databases, setting: str
@@ -176,3 +182,15 @@ def test_a_transaction_of_the_program_under_which_bytes_would_be_stored_changed_
             rt.start_run("settings/many", ["a", "b"])
         assert len(rt.runs()) == 0
         assert rt.run("settings/many", ["a", "b"]).result() == ["a", "b"]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_transaction_of_the_program_in_which_not_every_text_can_be_sent_is_refused(url: str, encoding: str) -> None:
+    program = peewee.PostgresqlDatabase(
+        url, prefer_psycopg3=True, options=f"-c client_encoding={encoding}", autoconnect=True
+    )
+    with Runtime(PostgresStore(database=program), modules=[__name__], entry_points=False) as rt:
+        refused = pytest.raises(ConfigError, match=f"client_encoding {encoding}, in which not .* set it to UTF8")
+        with program.connection_context(), program.atomic(), refused:
+            rt.start_run("settings", "plain")
+        assert rt.run("settings", "€ 日本").result() == "€ 日本"
