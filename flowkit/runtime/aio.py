@@ -7,8 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from flowkit.clock import Duration
 from flowkit.errors import InvalidTransition
@@ -22,12 +22,9 @@ from flowkit.model.step import Attempt, Step, StepResult
 from flowkit.runtime.aio_handle import AsyncRunHandle
 from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
+from flowkit.runtime.threads import Given, Made, Threads
 from flowkit.scheduler.explain import Explanation
 from flowkit.store.catalog import Recorded
-
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
-_in_thread = asyncio.to_thread
 
 
 async def _to_its_end(future: asyncio.Future[Made]) -> Made:
@@ -39,14 +36,21 @@ async def _to_its_end(future: asyncio.Future[Made]) -> Made:
 
 
 class AsyncRuntime:
-    """``rt.aio``: every read and command of a Runtime, awaitable; each runs in a thread of the loop's executor."""
+    """``rt.aio``: every read and command of a Runtime, awaitable; each runs in a thread of the Runtime's own."""
 
     def __init__(self, runtime: Any) -> None:
         self._rt = runtime
+        self._threads: Threads = runtime._parts.threads
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def _command(self, call: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
         self._refuse_inside(getattr(call, "__name__", "it"))
-        return await _in_thread(partial(call, *arguments, **options))
+        return await self._threads.short(call, *arguments, **options)
+
+    async def _executing(self, call: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
+        # One thread of a Runtime executes steps in passes; the others would only wait for it, perhaps for ever.
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            return await self._threads.long(call, *arguments, **options)
 
     def _refuse_inside(self, name: str) -> None:
         if self._rt._parts.engine.db.joins_program():
@@ -68,7 +72,7 @@ class AsyncRuntime:
         handle = await self.start_run(package, input, **options)
         stop = threading.Event()
         try:
-            await _in_thread(self._rt._lifecycle.run_to_end, handle.id, stop)
+            await self._executing(self._rt._lifecycle.run_to_end, handle.id, stop)
         except asyncio.CancelledError:
             stop.set()
             self._rt._parts.wakeups.everybody()
@@ -77,36 +81,38 @@ class AsyncRuntime:
 
     async def run_once(self) -> CycleResult:
         """See ``Runtime.run_once``."""
-        return await self._command(self._rt.run_once)
+        self._refuse_inside("run_once")
+        return await self._executing(self._rt.run_once)
 
     async def drain(self, timeout: Duration | None = None, max_cycles: int | None = None) -> CycleResult:
         """See ``Runtime.drain``."""
-        return await self._command(self._rt.drain, timeout, max_cycles)
+        self._refuse_inside("drain")
+        return await self._executing(self._rt.drain, timeout, max_cycles)
 
     async def start_workers(self, **options: Any) -> None:
         """See ``Runtime.start_workers``; canceling the task stops the workers."""
-        task = asyncio.ensure_future(_in_thread(partial(self._rt.start_workers, **options)))
+        working = self._threads.long(self._rt.start_workers, **options)
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(working)
         except asyncio.CancelledError:
             # The loop may not have begun yet, and clears the flag when it does: it is told until it hears.
-            while not task.done():
+            while not working.done():
                 self._rt.shutdown()
-                await asyncio.wait([task], timeout=0.05)
+                await asyncio.wait([working], timeout=0.05)
             raise
 
     @asynccontextmanager
     async def workers(self, **options: Any) -> AsyncIterator[AsyncRuntime]:
         """See ``Runtime.workers``."""
         manager = self._rt.workers(**options)
-        begun = asyncio.ensure_future(_in_thread(manager.__enter__))
+        begun = self._threads.long(manager.__enter__)
         try:
             await asyncio.shield(begun)
             yield self
         finally:
             # Also where the task is canceled while they begin: nobody else would ever stop them.
             await _to_its_end(begun)
-            await _to_its_end(asyncio.ensure_future(_in_thread(manager.__exit__, None, None, None)))
+            await _to_its_end(self._threads.long(manager.__exit__, None, None, None))
 
     async def shutdown(self, grace: Duration = 10.0) -> None:
         """See ``Runtime.shutdown``."""
@@ -114,15 +120,15 @@ class AsyncRuntime:
 
     async def close(self) -> None:
         """See ``Runtime.close``."""
-        await _in_thread(self._rt.close)
+        await self._threads.long(self._rt.close)
 
     async def handle(self, run_id: str) -> AsyncRunHandle[Any]:
         """See ``Runtime.handle``."""
-        return AsyncRunHandle(self._rt, await _in_thread(self._rt.handle, run_id))
+        return AsyncRunHandle(self._rt, await self._threads.short(self._rt.handle, run_id))
 
     async def workflow(self, run_id: str) -> Run | None:
         """See ``Runtime.workflow``."""
-        return await _in_thread(self._rt.workflow, run_id)
+        return await self._threads.short(self._rt.workflow, run_id)
 
     async def runs(
         self,
@@ -138,7 +144,7 @@ class AsyncRuntime:
         """See ``Runtime.runs``."""
         where: dict[str, Any] = {"status": status, "package": package, "metadata": metadata}
         rest: dict[str, Any] = {"since": since, "until": until, "limit": limit, "cursor": cursor}
-        return await _in_thread(partial(self._rt.runs, **where, **rest))
+        return await self._threads.short(self._rt.runs, **where, **rest)
 
     async def steps(
         self,
@@ -149,61 +155,61 @@ class AsyncRuntime:
         cursor: str | None = None,
     ) -> Page[Step]:
         """See ``Runtime.steps``."""
-        return await _in_thread(partial(self._rt.steps, run_id, status=status, limit=limit, cursor=cursor))
+        return await self._threads.short(self._rt.steps, run_id, status=status, limit=limit, cursor=cursor)
 
     async def step(self, run_id: str, step_id: str) -> Step:
         """See ``Runtime.step``."""
-        return await _in_thread(self._rt.step, run_id, step_id)
+        return await self._threads.short(self._rt.step, run_id, step_id)
 
     async def attempts(self, run_id: str, step_id: str) -> tuple[Attempt, ...]:
         """See ``Runtime.attempts``."""
-        return await _in_thread(self._rt.attempts, run_id, step_id)
+        return await self._threads.short(self._rt.attempts, run_id, step_id)
 
     async def history(self, run_id: str) -> tuple[HistoryEvent, ...]:
         """See ``Runtime.history``."""
-        return await _in_thread(self._rt.history, run_id)
+        return await self._threads.short(self._rt.history, run_id)
 
     async def result(self, run_id: str, step_id: str, type: Any = ANY) -> StepResult | None:
         """See ``Runtime.result``."""
-        return await _in_thread(self._rt.result, run_id, step_id, type)
+        return await self._threads.short(self._rt.result, run_id, step_id, type)
 
     async def records(
         self, run_id: str | None = None, *, collection: str, limit: int = 1000, cursor: str | None = None
     ) -> Page[Record]:
         """See ``Runtime.records``."""
-        return await _in_thread(partial(self._rt.records, run_id, collection=collection, limit=limit, cursor=cursor))
+        return await self._threads.short(self._rt.records, run_id, collection=collection, limit=limit, cursor=cursor)
 
     async def artifact(self, run_id: str, artifact_id: str) -> Artifact:
         """See ``Runtime.artifact``."""
-        return await _in_thread(self._rt.artifact, run_id, artifact_id)
+        return await self._threads.short(self._rt.artifact, run_id, artifact_id)
 
     async def projection(self, name: str) -> Any:
         """See ``Runtime.projection``."""
-        return await _in_thread(self._rt.projection, name)
+        return await self._threads.short(self._rt.projection, name)
 
     async def stats(self) -> Stats:
         """See ``Runtime.stats``."""
-        return await _in_thread(self._rt.stats)
+        return await self._threads.short(self._rt.stats)
 
     async def queues(self) -> tuple[QueueInfo, ...]:
         """See ``Runtime.queues``."""
-        return await _in_thread(self._rt.queues)
+        return await self._threads.short(self._rt.queues)
 
     async def artifacts(self, run_id: str, step_id: str | None = None) -> tuple[ArtifactRef, ...]:
         """See ``Runtime.artifacts``."""
-        return await _in_thread(self._rt.artifacts, run_id, step_id)
+        return await self._threads.short(self._rt.artifacts, run_id, step_id)
 
     async def run_ids(self, prefix: str = "", *, limit: int = 100) -> tuple[str, ...]:
         """See ``Runtime.run_ids``."""
-        return await _in_thread(partial(self._rt.run_ids, prefix, limit=limit))
+        return await self._threads.short(self._rt.run_ids, prefix, limit=limit)
 
     async def catalog(self) -> Recorded:
         """See ``Runtime.catalog``."""
-        return await _in_thread(self._rt.catalog)
+        return await self._threads.short(self._rt.catalog)
 
     async def explain(self, run_id: str, step_id: str) -> Explanation:
         """See ``Runtime.explain``."""
-        return await _in_thread(self._rt.explain, run_id, step_id)
+        return await self._threads.short(self._rt.explain, run_id, step_id)
 
     async def retry_step(self, run_id: str, step_id: str, *, force: bool = False) -> Step:
         """See ``Runtime.retry_step``."""

@@ -14,12 +14,12 @@ from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
 from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.settings import checked_step_id
-from flowkit.runtime.waiting import Until
+from flowkit.runtime.threads import Threads
+from flowkit.runtime.waiting import Until, Waiting
 from flowkit.runtime.wakeup import RunSignal
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
-_in_thread = asyncio.to_thread
 
 
 class _Signal(RunSignal):
@@ -63,21 +63,29 @@ class AsyncRunHandle(Generic[R_co]):
         """False where a run with this id was there already."""
         return self._handle.created
 
+    @property
+    def _threads(self) -> Threads:
+        threads: Threads = self._runtime._parts.threads
+        return threads
+
+    @property
+    def _waiting(self) -> Waiting:
+        waiting: Waiting = self._runtime._parts.waiting
+        return waiting
+
     async def wait(self, timeout: Duration | None = None) -> Run:
         """Wait until the run has ended and return it; see ``RunHandle.wait``."""
         await self._ended(timeout)
-        run: Run = await _in_thread(self._runtime._parts.waiting.get_run, self.id)
-        return run
+        return await self._threads.short(self._waiting.get_run, self.id)
 
     async def _ended(self, timeout: Duration | None, until: Until | None = None) -> RunStatus:
-        parts = self._runtime._parts
-        watch = parts.waiting.watch(self.id, timeout, until)
+        watch = self._waiting.watch(self.id, timeout, until)
         signal = _Signal(asyncio.get_running_loop())
-        with parts.wakeups.run(self.id, signal):
+        with self._runtime._parts.wakeups.run(self.id, signal):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                status: RunStatus | None = signal.ended or await _in_thread(watch.look)
+                status = signal.ended or await self._threads.short(watch.look)
                 if status is not None:
                     return status
                 with suppress(asyncio.TimeoutError):
@@ -97,8 +105,8 @@ class AsyncRunHandle(Generic[R_co]):
         """Wait for the run's end and return its output, or for one step and return its; see ``RunHandle.result``."""
         wanted = checked_step_id(step_id)
         status = await self._ended(timeout, None if wanted is None else Until(wanted))
-        return await _in_thread(self._runtime._parts.waiting.output_of, self.id, status, step_id, type)
+        return await self._threads.short(self._waiting.output_of, self.id, status, step_id, type)
 
     async def status(self) -> RunStatus:
         """Return where the run is now."""
-        return await _in_thread(self._handle.status)
+        return await self._threads.short(self._handle.status)

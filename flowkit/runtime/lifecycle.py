@@ -96,9 +96,12 @@ class Lifecycle:
         with self._inline("run") as inline, parts.wakeups.run(run_id, inline.crew.wake) as signal:
             while True:
                 signal.clear()
+                # Also before the first pass: another run may have been executed here meanwhile.
+                if stop is not None and stop.is_set():
+                    return parts.waiting.get_run(run_id)
                 result = inline.run_once(key)
                 run = parts.waiting.get_run(run_id)
-                if run.is_ended or (stop is not None and stop.is_set()):
+                if run.is_ended:
                     return run
                 if result.processed:
                     continue

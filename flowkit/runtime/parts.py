@@ -31,6 +31,7 @@ from flowkit.runtime.services import Services, emitting
 from flowkit.runtime.settings import Settings
 from flowkit.runtime.starting import Started, Starter, Wish
 from flowkit.runtime.telemetry import Telemetry
+from flowkit.runtime.threads import Threads
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.runtime.worker import Worker
@@ -87,6 +88,7 @@ class Parts:
         self._inherited: list[Crew] = []
         self.changed_limits: list[tuple[str, QueueConfig, QueueConfig]] = []
         self._closed = False
+        self.threads = Threads(self.check_open)
 
     def after_fork(self) -> None:
         """Go on in a forked child, without the parent's workers, threads and locks."""
@@ -95,6 +97,7 @@ class Parts:
         self.looping = None
         self.keeper.after_fork()
         self.wakeups.after_fork()
+        self.threads.after_fork()
 
     def check_open(self) -> None:
         """Refuse to go on after ``close``.
@@ -276,6 +279,7 @@ class Parts:
             crew.close()
         self.remote.close()
         self.keeper.close()
+        self.threads.close()
         if self.projections is not None:
             self.projections.close()
         self.engine.db.close()

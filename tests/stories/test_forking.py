@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -62,6 +63,18 @@ def in_child(call: Callable[[], None]) -> None:
 @pytest.fixture
 def runtime(open_runtime: OpenRuntime) -> Runtime:
     return open_runtime(echo, async_echo, timed_echo, clock=SystemClock())
+
+
+def test_a_child_awaits_the_runtime_in_threads_of_its_own(runtime: Runtime) -> None:
+    async def start_and_finish() -> None:
+        run = await runtime.aio.run("story")
+        assert await asyncio.wait_for(run.result(), 30) == 1
+
+    start(runtime, lambda run: run.step("a", echo, 1))
+    asyncio.run(start_and_finish())
+    in_child(lambda: asyncio.run(start_and_finish()))
+    asyncio.run(start_and_finish())
+    assert [run.status for run in runtime.runs()] == ["succeeded"] * 3 + ["pending"]
 
 
 @pytest.mark.parametrize("kind", [echo, async_echo, timed_echo], ids=["inline", "loop", "thread"])
