@@ -57,6 +57,7 @@ class RunHandle(Generic[R_co]):
             WaitTimeout: the time is over; the run goes on.
             InvalidTransition: the run was started in a transaction of this thread that is not committed yet.
             RunNotFound: that transaction was rolled back, or the run was pruned.
+            ConfigError: this thread runs an event loop, and the run has not ended; see ``rt.aio.handle``.
         """
         self._waits.wait_for(self.id, timeout)
         return self._waits.get_run(self.id)
@@ -85,7 +86,8 @@ class RunHandle(Generic[R_co]):
             ResultNotFound: the run names no output; return a handle from the entrypoint.
             StepNotFound: the output was named by id, and no such step came to be.
             WaitTimeout: the time is over; the run goes on.
-            ConfigError: what is given for an id is none.
+            ConfigError: what is given for an id is none; or this thread runs an event loop, and there is something to
+                wait for; see ``rt.aio.handle``.
         """
         wanted = checked_step_id(step_id)
         status = self._waits.wait_for(self.id, timeout, None if wanted is None else Until(wanted))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from flowkit.runtime.forks import renew_after_fork
 from flowkit.runtime.inline import CycleResult, Inline
 from flowkit.runtime.parts import Parts
 from flowkit.runtime.settings import checked_cycles, checked_timeout
+from flowkit.runtime.threads import runs_event_loop
 from flowkit.runtime.worker import Worker
 
 GRACE = 10.0
@@ -49,7 +49,7 @@ class Lifecycle:
             ConfigError: this thread runs an event loop.
             InvalidTransition: it has a transaction of the program's own database open.
         """
-        if _runs_event_loop():
+        if runs_event_loop():
             raise ConfigError(f"rt.{call}() would block the running event loop; use rt.aio.{call}() there")
         if self._parts.engine.db.joins_program():
             message = f"rt.{call}() executes steps, which a rollback of the open transaction could not undo"
@@ -238,14 +238,6 @@ def _set(signal: threading.Event) -> None:
         _thread.start_new_thread(signal.set, ())
     else:
         signal.set()
-
-
-def _runs_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class _Stopper:

@@ -16,6 +16,15 @@ Made = TypeVar("Made")
 NAME = "flowkit-aio"
 
 
+def runs_event_loop() -> bool:
+    """Whether this thread runs an event loop, which nothing may block."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Threads:
     """Threads of one Runtime; none is of the loop's default executor.
 

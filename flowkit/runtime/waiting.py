@@ -10,6 +10,7 @@ import attrs
 
 from flowkit.clock import Clock, Duration
 from flowkit.errors import (
+    ConfigError,
     InvalidTransition,
     ResultNotFound,
     RunCanceled,
@@ -25,6 +26,7 @@ from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
+from flowkit.runtime.threads import runs_event_loop
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
@@ -175,6 +177,9 @@ class Waiting:
         """Block until the run has ended, or what of it is enough has come; return how it stands.
 
         Woken by events, and by polling as the net.
+
+        Raises:
+            ConfigError: this thread runs an event loop, and would have to wait.
         """
         watch = self.watch(run_id, timeout, until)
         with self._wakeups.run(run_id) as signal:
@@ -183,6 +188,8 @@ class Waiting:
                 status = signal.ended or watch.look()
                 if status is not None:
                     return status
+                if watch.left > 0:
+                    _refuse_in_event_loop(run_id)
                 self.clock.wait(signal, watch.left)
 
     def warn_unserved(self, run_id: str) -> None:
@@ -235,3 +242,9 @@ class Waiting:
         executable = self._registry.executable(stored.kind)
         wanted = executable.signature.returns if type is ANY and executable is not None else type
         return self._codec.decode(stored.body, wanted, f"result of {step_id!r}")
+
+
+def _refuse_in_event_loop(run_id: str) -> None:
+    if runs_event_loop():
+        twin = f"use handle = await rt.aio.handle({run_id!r}) there, and await its result() or wait()"
+        raise ConfigError(f"waiting for run {run_id!r} would block the running event loop; {twin}")

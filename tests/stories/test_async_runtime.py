@@ -60,6 +60,33 @@ def test_executing_steps_inside_a_running_event_loop_points_to_the_twin(flowkit_
     asyncio.run(inside())
 
 
+@pytest.mark.parametrize("call", ["wait", "result"])
+def test_a_handle_that_would_block_a_running_event_loop_points_to_the_twin(flowkit_runtime: Runtime, call: str) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", echo, 1), echo)
+
+    async def inside() -> None:
+        for options in ({}, {"timeout": 60}):
+            with pytest.raises(ConfigError, match=rf"await rt\.aio\.handle\('{run.id}'\)"):
+                getattr(run, call)(**options)
+        with pytest.raises(WaitTimeout):
+            getattr(run, call)(timeout=0)
+
+    asyncio.run(inside())
+
+
+def test_a_handle_gives_inside_an_event_loop_what_is_there_already(flowkit_runtime: Runtime) -> None:
+    async def inside() -> None:
+        run = start(flowkit_runtime, lambda run: [run.step("a", echo, 1), run.step("b", echo, 2, delay=60)], echo)
+        await flowkit_runtime.aio.drain()
+        assert run.result("a") == 1
+        with pytest.raises(ConfigError, match="block the running event loop"):
+            run.result("b")
+        await flowkit_runtime.aio.cancel_run(run.id)
+        assert run.wait().status == "canceled"
+
+    asyncio.run(inside())
+
+
 def test_a_run_is_started_executed_and_waited_for_inside_an_event_loop(flowkit_runtime: Runtime) -> None:
     @executor("soon")
     async def soon(step: StepContext, input: int) -> int:
