@@ -109,6 +109,7 @@ class Inline:
             elif turned.refused is not None:
                 raise turned.refused
             else:
+                self._worker.lull.held_up(turned.limited)
                 return total
 
     def _give_back(self) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
-from flowkit.model.events import Event
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.baton import Baton
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.gathering import Gathering
+from flowkit.runtime.lull import Lull
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
 from flowkit.scheduler.cycle import Cycle, Taken, Turned
@@ -34,6 +34,7 @@ class Worker:
     """Drives one crew through cycles.
 
     Attributes:
+        lull: says why it has nothing to start.
         only: the key of the one run whose steps are leased; None for all.
         queues: those from which steps are leased; None for all.
     """
@@ -56,7 +57,7 @@ class Worker:
         self._clock = crew.clock
         self._point = point
         self._kept: list[Settlement] = []
-        self._idle_told = False
+        self.lull = Lull(telemetry, crew.clock)
         self._lends = False
         self._gathering = Gathering(crew)
         self._is_told_to_stop: Callable[[], bool] = lambda: False
@@ -101,7 +102,8 @@ class Worker:
             # Ctrl-C in an observer: what is leased is launched, for whoever stops now gives back what is in flight.
             self.launch(turned)
             raise
-        self._idle_told = self._idle_told and not (turned.leased or turned.verdicts)
+        if turned.leased or turned.verdicts:
+            self.lull.over()
 
     def prepare(self, turned: Turned) -> list[Attempt]:
         """Make attempts of what a turn leased; from now on they are in flight."""
@@ -221,7 +223,7 @@ class Worker:
             due = turned.due_at is not None and turned.due_at < self.baton.rests_until
             if due or turned.limited or turned.contended or turned.refused is not None:
                 self.crew.wake.set()
-            elif not self.crew.in_flight:
+            else:
                 self._tell_idle({})
 
     def look(self, slots: int, run: int | None = None) -> tuple[bool, Micros | None]:
@@ -234,13 +236,9 @@ class Worker:
         if self.crew.crashed is not None:
             raise self.crew.crashed
 
-    def _tell_idle(self, held: dict[str, Micros]) -> None:
-        if self._idle_told or self.crew.in_flight:
-            return
-        self._idle_told = True
-        now = self._clock.now()
-        limited = [Event("queue_rate_limited", now, queue=queue, fields={"until": at}) for queue, at in held.items()]
-        self._telemetry.tell([*limited, Event("idle", now)])
+    def _tell_idle(self, held: Mapping[str, Micros]) -> None:
+        if not self.crew.in_flight:
+            self.lull.idle(held)
 
     def _wait_out(self, error: StoreError, is_over: Callable[[], bool]) -> None:
         # A full disk or a locked store is no reason to spin, nor to end: what is held is offered again.

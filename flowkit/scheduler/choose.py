@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -87,11 +87,17 @@ def choose(lines: Sequence[Line], slots: int, turns: Turns, now: Micros) -> list
     return chosen
 
 
-def limited(lines: Sequence[Line], now: Micros) -> Mapping[str, Micros]:
-    """Return the queues that an empty bucket holds back, with the time of their next token."""
-    held = {}
+def next_tokens(lines: Sequence[Line], now: Micros) -> dict[str, Micros]:
+    """Return when each queue that has a rate limit, and steps to start, has a token for one more: now, or later."""
+    found = {}
     for line in lines:
         bucket = line.queue.bucket
-        if bucket is not None and line.candidates and not line.queue.paused and not bucket.refill(now).whole:
-            held[line.queue.name] = bucket.refill(now).next_at()
-    return held
+        if bucket is not None and line.candidates and not line.queue.paused:
+            bucket = bucket.refill(now)
+            found[line.queue.name] = now if bucket.whole else bucket.next_at()
+    return found
+
+
+def limited(lines: Sequence[Line], now: Micros) -> dict[str, Micros]:
+    """Return the queues that an empty bucket holds back, with the time of their next token."""
+    return {queue: at for queue, at in next_tokens(lines, now).items() if at > now}

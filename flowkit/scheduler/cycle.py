@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.model.struct import struct
-from flowkit.scheduler.choose import Line, Turns, choose, limited
+from flowkit.scheduler.choose import Line, Turns, choose, limited, next_tokens
 from flowkit.scheduler.owed import Owed
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
@@ -27,6 +28,7 @@ from flowkit.store.grants import Claim, Grant
 from flowkit.store.keys import run_of
 from flowkit.store.tally import Tally
 
+_NONE: Mapping[str, Micros] = MappingProxyType({})
 ROUNDS = 4
 """How often a turn looks past the runs that others are at; behind them may be more such."""
 
@@ -38,13 +40,13 @@ class Taken:
     Attributes:
         grant: the leases, if there are any.
         due_at: when the next delayed step comes due, as far as that was looked up.
-        limited: whether a queue of which a step is ready has a rate limit, which may end any moment.
+        limited: when each queue that has a rate limit, and a step that is ready, had its next token before the lease.
         contended: whether a step was left to another worker, whose transaction had its run locked, or had taken it.
     """
 
     grant: Grant | None = None
     due_at: Micros | None = None
-    limited: bool = False
+    limited: Mapping[str, Micros] = _NONE
     contended: bool = False
 
 
@@ -67,7 +69,7 @@ class Turned:
     events: list[Event] = attrs.field(factory=list)
     promoted: int = 0
     due_at: Micros | None = None
-    limited: bool = False
+    limited: Mapping[str, Micros] = _NONE
     contended: bool = False
     refused: StoreError | None = None
     left: bool = False
@@ -207,7 +209,7 @@ class Cycle:
             return True, now, {}
         held = limited(lines, now)
         later = [at for at in (*times, *held.values()) if at is not None]
-        return False, min(later, default=None), dict(held)
+        return False, min(later, default=None), held
 
     def _sweep_waiting(self, turned: Turned) -> None:
         # A run that is never free when it is asked for would keep its lost steps for ever, so now its turn is waited
@@ -235,7 +237,7 @@ class Cycle:
             return Taken()
         seen = self._search.ready(tx, demand, tally, looking)
         lines = self._search.locked_lines(tx, demand, seen, tally)
-        later = (seen.due_at, any(line.queue.bucket is not None for line in lines))
+        later = (seen.due_at, next_tokens(lines, tally.now))
         chosen = choose(lines, demand.slots, self._turns, tally.now)
         if not chosen:
             return Taken(None, *later)

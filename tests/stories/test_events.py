@@ -8,6 +8,7 @@ import pytest
 
 from flowkit import Event, QueueConfig, RateLimit, Retry, RunBuilder, Runtime
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
+from flowkit.testing.skipping import Skipping
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import busy, echo, eventually, fail, start, told
 
@@ -118,6 +119,49 @@ def test_a_queue_that_its_rate_holds_back_is_told_with_the_time_it_goes_on(
         eventually(lambda: "queue_rate_limited" in told(events))
     event = next(event for event in events if event.name == "queue_rate_limited")
     assert (event.queue, event.fields["until"]) == ("default", flowkit_clock.now() + 1_000_000)
+
+
+def test_passes_in_the_programs_own_thread_tell_once_of_each_wait_for_a_token(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock
+) -> None:
+    events: list[Event] = []
+    limit = {"default": QueueConfig(rate_limit=RateLimit(1)), "other": QueueConfig(rate_limit=RateLimit(1, burst=9))}
+    runtime = open_runtime(echo, observers=[events.append], queues=limit)
+    start(runtime, lambda run: [*run.map("a", echo, range(3)), run.step("b", echo, 1, queue="other")])
+    first = flowkit_clock.now() + 1_000_000
+    assert runtime.run_once().processed == 2
+    assert told(events)[-1] == "queue_rate_limited"
+    assert [runtime.run_once().processed, runtime.drain().processed] == [0, 0]
+    flowkit_clock.advance(1)
+    assert runtime.drain().processed == 1
+    flowkit_clock.advance(1)
+    assert runtime.drain().processed == 1
+    held = [(event.queue, event.fields["until"]) for event in events if event.name == "queue_rate_limited"]
+    assert held == [("default", first), ("default", first + 1_000_000)]
+
+
+def test_a_queue_that_is_paused_is_not_told_as_held_back_by_its_rate(open_runtime: OpenRuntime) -> None:
+    events: list[Event] = []
+    runtime = open_runtime(echo, observers=[events.append], queues={"default": QueueConfig(rate_limit=RateLimit(1))})
+    start(runtime, lambda run: run.map("a", echo, range(2)))
+    runtime.pause_queue("default")
+    runtime.drain()
+    assert told(events) == ["run_created"]
+
+
+def test_a_run_that_is_executed_on_the_spot_tells_of_its_waits_for_a_token(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock
+) -> None:
+    events: list[Event] = []
+    runtime = open_runtime(echo, observers=[events.append], queues={"default": QueueConfig(rate_limit=RateLimit(1))})
+    Skipping(runtime, flowkit_clock)
+    start(runtime, lambda run: run.step("a", echo, 1))
+    runtime.run_once()
+    assert told(events, "queue_rate_limited") == []
+    runtime.run("story")
+    limited = [event for event in events if event.name == "queue_rate_limited"]
+    assert [event.queue for event in limited] == ["default"]
+    assert told(events)[-1] == "run_finished"
 
 
 def test_an_observer_hears_of_its_own_runtimes_doings_alone(open_runtime: OpenRuntime) -> None:
