@@ -19,6 +19,10 @@ from flowkit.store.rows import attempt_columns, attempt_from_row, select_steps, 
 from flowkit.store.statements import param, statement
 from flowkit.store.views_runs import RunViews, listed
 
+NAMED, NEAR = 1000, 100
+"""Among how many steps of a run that has not the one asked for the nearest is looked for: the first, and those on
+either side of it in the order of ids."""
+
 _STATUSES = [status.value for status in StepStatus]
 _NOTHING = Value(None)
 
@@ -46,7 +50,17 @@ class StepViews(RunViews):
     @statement
     def _some_ids(self) -> Any:
         s = self._t.steps
-        return s.select(s.id).where(s.key.between(param("first"), param("last"))).order_by(s.key).limit(1000)
+        return s.select(s.id).where(s.key.between(param("first"), param("last"))).order_by(s.key).limit(NAMED)
+
+    @statement
+    def _ids_before(self) -> Any:
+        s = self._t.steps
+        return s.select(s.id).where((s.run == param("run")) & (s.id < param("id"))).order_by(s.id.desc()).limit(NEAR)
+
+    @statement
+    def _ids_after(self) -> Any:
+        s = self._t.steps
+        return s.select(s.id).where((s.run == param("run")) & (s.id > param("id"))).order_by(s.id).limit(NEAR)
 
     @statement
     def _closed(self) -> Any:
@@ -75,6 +89,10 @@ class StepViews(RunViews):
 
     def _no_step(self, tx: Session, run: int, run_id: str, step_id: str) -> StepNotFound:
         rows = tx.rows(self._some_ids, first=first_key(run), last=last_key(run))
+        if len(rows) == NAMED:
+            # Of a large run these are most likely all of one map; what is misspelled stands beside what was meant.
+            for beside in (self._ids_before, self._ids_after):
+                rows += tx.rows(beside, run=run, id=step_id)
         return StepNotFound(run_id, step_id, tuple(row[0] for row in rows))
 
     def step(self, tx: Session, run_id: str, step_id: str) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_reads_of_what_is_not_there_are_refused(flowkit_runtime: Runtime) -> Non
             read("nobody", "index")
         with pytest.raises(StepNotFound, match="did you mean 'index'"):
             read(run.id, "indx")
+
+
+def test_the_nearest_step_is_named_also_where_a_run_has_thousands(flowkit_runtime: Runtime) -> None:
+    def describe(run: RunBuilder) -> None:
+        run.map("page", echo, range(1000))
+        run.step("index", echo, 1)
+        run.map("scan", echo, range(1000))
+
+    run = start(flowkit_runtime, describe, echo)
+    for missing, near in (("indx", "index"), ("idex", "index"), ("scan[1000]", "scan[100]")):
+        with pytest.raises(StepNotFound, match=re.escape(f"did you mean '{near}'")):
+            flowkit_runtime.step(run.id, missing)
 
 
 def test_a_run_counts_its_steps(flowkit_runtime: Runtime) -> None:
