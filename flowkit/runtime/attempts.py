@@ -27,6 +27,7 @@ class Attempt:
         stop_reason: why it should stop, once it should.
         progress: the last that the executor reported.
         trace: the trace context that goes with it to another process.
+        identity: what tells it from every other attempt of a store: the step's key and the epoch of the lease.
         launched_at: on the host's monotonic clock, when it was given to its pool; before that, 0.
         trusted_until: on the monotonic clock, until when this process may believe in the lease.
         ended: no thread or process has it, not yet or not any more.
@@ -38,6 +39,7 @@ class Attempt:
     executable: Executable
     deliver: Callable[[Attempt, Settlement], None] = attrs.field(repr=False)
     trace: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    identity: tuple[int, int] = (0, 0)
     launched_at: float = 0.0
     trusted_until: float = 0.0
     deadline: float | None = None
@@ -51,11 +53,6 @@ class Attempt:
     nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """What tells it from every other attempt of a store: the step's key and the epoch of the lease."""
-        return (self.leased.key, self.leased.lease.epoch)
 
     def settle(self, settlement: Settlement) -> bool:
         """Deliver the attempt's outcome; False where it was settled already, and what comes now is discarded."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from flowkit.clock import Micros
 
@@ -30,17 +30,20 @@ class Baton:
 
     def borrow(self) -> bool:
         """Take it if the loop rests; whoever gets True makes the next pass, and gives it back."""
-        if self.is_here or not self._lock.acquire(blocking=False):
+        here = threading.get_ident()
+        if self._holder == here or not self._lock.acquire(blocking=False):
             return False
-        self._holder = threading.get_ident()
+        self._holder = here
         return True
 
     def give_back(self) -> None:
         """Let the loop, or the next one, have it; nothing where the calling thread does not have it."""
-        if self.is_here:
+        if self._holder == threading.get_ident():
             self._holder = None
-        with suppress(RuntimeError):
+        try:
             self._lock.release()
+        except RuntimeError:
+            return
 
     def hold(self) -> None:
         """Have it in the loop's thread, also where Ctrl-C came while that wanted it back."""

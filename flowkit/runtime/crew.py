@@ -115,7 +115,7 @@ class Crew:
             return self._flying[identity]
         executable = self._registry.executable(leased.kind)
         assert executable is not None, f"leased a step of kind {leased.kind!r}, which is not served here"
-        attempt = Attempt(leased, executable, self._deliver, ended=True)
+        attempt = Attempt(leased, executable, self._deliver, identity=identity, ended=True)
         self._flying[identity] = attempt
         self._keeper.add(attempt)
         return attempt

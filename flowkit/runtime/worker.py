@@ -107,14 +107,16 @@ class Worker:
 
     def prepare(self, turned: Turned) -> list[Attempt]:
         """Make attempts of what a turn leased; from now on they are in flight."""
+        if not turned.leased:
+            return []
         attempts = [self.crew.prepare(leased) for leased in turned.leased]
         self._cycle.owed.launched()
         return attempts
 
     def launch(self, turned: Turned) -> None:
         """Start attempts of what a turn leased."""
-        if turned.leased:
-            self.crew.launch(self.prepare(turned))
+        if attempts := self.prepare(turned):
+            self.crew.launch(attempts)
 
     def loop(
         self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None, each: Callable[[], None]

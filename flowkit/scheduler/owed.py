@@ -19,16 +19,15 @@ class Owed:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sure: list[Grant] = []
-        # Of these it has to be asked what is held: they may not have been committed, or be in flight already.
+        # Not known to be committed, or not known to be in flight: should that stay so, it has to be asked what is held.
         self._doubtful: list[Grant] = []
-        self._handed: list[Grant] = []
 
     @property
     def count(self) -> int:
         """How many steps that may be: a slot is to be kept for each."""
-        if not (self._sure or self._doubtful or self._handed):
+        if not self._sure and not self._doubtful:
             return 0
-        return sum(len(grant.taken.held) for grant in (*self._sure, *self._doubtful, *self._handed))
+        return sum(len(grant.taken.held) for grant in (*self._sure, *self._doubtful))
 
     def note(self, grant: Grant) -> None:
         """Note what a transaction leases that is not committed yet."""
@@ -50,25 +49,24 @@ class Owed:
         Raises:
             StoreError: that cannot be read now; the next time it is tried again.
         """
-        if self._doubtful or self._handed:
+        if self._doubtful:
             self._ask()
         while self._sure:
             grant = self._sure[0]
             # After so long another worker may have it.
             is_late = self._engine.db.clock.now() >= grant.now + grant.claim.lease
             leased = [] if is_late else self._engine.leases.load(grant)
-            self._handed.append(grant)
+            self._doubtful.append(grant)
             del self._sure[0]
             yield grant, leased
 
     def launched(self) -> None:
-        """Forget what was handed out: its attempts are in flight."""
-        self._handed.clear()
+        """Forget what was handed out last: its attempts are in flight."""
+        self._doubtful.clear()
 
     def _ask(self) -> None:
-        for grants in (self._doubtful, self._handed):
-            while grants:
-                held = self._engine.leases.still_held(grants[0])
-                if held.taken.held:
-                    self._sure.append(held)
-                del grants[0]
+        while self._doubtful:
+            held = self._engine.leases.still_held(self._doubtful[0])
+            if held.taken.held:
+                self._sure.append(held)
+            del self._doubtful[0]
