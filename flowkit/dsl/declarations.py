@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from flowkit.dsl.bindings import Bound
 from flowkit.dsl.handles import StepGroup, StepHandle
@@ -12,7 +14,6 @@ from flowkit.dsl.options import Options
 from flowkit.errors import GraphError
 from flowkit.model.names import name_problem, shortened
 from flowkit.model.plan import Binding, StepSpec
-from flowkit.model.struct import struct
 
 Encode = Callable[[Any, Any, str], bytes]
 """``encode(value, annotation, where)`` gives JSON, or raises ``InvalidInput`` saying where it does not fit."""
@@ -20,31 +21,33 @@ Encode = Callable[[Any, Any, str], bytes]
 NO_INPUT = b"null"
 
 
-@struct(eq=False)
-class Member:
-    """One step of a declaration: its id, its input as JSON, and its own dedup key."""
-
-    id: str
-    body: bytes
-    dedup_key: str | None
-
-
-@struct(eq=False)
+@attrs.define(eq=False)
 class Declaration:
-    """Steps declared by one call: they differ in nothing but id, input and dedup key."""
+    """Steps declared by one call: they differ in nothing but id, input and dedup key.
 
-    first: int
-    members: list[Member]
+    Attributes:
+        first: the number of the first of them.
+        steps: without their bindings, for what is bound may be declared later.
+    """
+
     kind: Kind
     options: Options
     bound: tuple[Bound, ...]
+    first: int = 0
+    steps: Sequence[StepSpec] = ()
 
-    def specs(self, bindings: tuple[Binding, ...]) -> Iterator[StepSpec]:
-        """Yield each step as it is handed to the store."""
+    def specs(self, bindings: tuple[Binding, ...]) -> Sequence[StepSpec]:
+        """Return the steps as they are handed to the store."""
+        if not bindings:
+            return self.steps
+        made = self.maker(bindings)
+        return [made(step.id, step.input, step.dedup_key) for step in self.steps]
+
+    def maker(self, bindings: tuple[Binding, ...] = ()) -> Callable[[str, bytes, str | None], StepSpec]:
+        """Return what makes one of the steps from its id, its input as JSON, and its own dedup key."""
         given, kind = self.options, self.kind.name
         same = (given.queue, given.priority, given.retry, given.timeout, given.delay, given.allow_failure)
-        for member in self.members:
-            yield StepSpec(member.id, kind, member.body, *same, member.dedup_key, given.metadata, bindings)
+        return lambda id, body, dedup_key: StepSpec(id, kind, body, *same, dedup_key, given.metadata, bindings)
 
 
 def encoded_input(kind: Kind, value: Any, owner: str, encode: Encode) -> bytes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from flowkit.dsl.bindings import Bound, Targets, read_bindings, read_targets, read_waiters
+from flowkit.dsl.bindings import Targets, read_bindings, read_targets, read_waiters
 from flowkit.dsl.declarations import (
     Declaration,
     Encode,
-    Member,
     checked_id,
     checked_inputs,
     encoded_input,
@@ -19,12 +18,12 @@ from flowkit.dsl.declarations import (
 from flowkit.dsl.graph import DuplicateStep, Wait
 from flowkit.dsl.handles import StepGroup, StepHandle
 from flowkit.dsl.kinds import MISSING, Kind, KindBook, Registry
-from flowkit.dsl.options import OptionReader, Options
+from flowkit.dsl.options import OptionReader
 from flowkit.dsl.planning import Assembly
 from flowkit.dsl.typing import MapCall, StepCall
 from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.names import shortened
-from flowkit.model.plan import Node, Output, Plan
+from flowkit.model.plan import Node, Output, Plan, StepSpec
 
 
 class GraphBuilder:
@@ -138,7 +137,8 @@ class GraphBuilder:
         if twin is not None:
             return twin
         body = encoded_input(kind, input, owner, self._encode)
-        numbers = self._declare(kind, options, bound, [Member(step_id, body, options.dedup_key)])
+        declaration = Declaration(kind, options, bound)
+        numbers = self._declare(declaration, [declaration.maker()(step_id, body, options.dedup_key)])
         self._wait(numbers, [*after, *(one.targets for one in bound)])
         handle: StepHandle[Any] = StepHandle(self, numbers[0], step_id, kind.name)
         if options.dedup_key:
@@ -163,9 +163,9 @@ class GraphBuilder:
         after = read_targets(self, given.pop("after", None), f"{owner}: after")
         bound = read_bindings(self, kind, given, owner)
         suffixed = member_suffixes(checked_inputs(inputs, owner), key, owner)
-        members = self._members(base, kind, options, suffixed)
-        new = [member for member in members if isinstance(member, Member)]
-        numbers = self._declare(kind, options, bound, new)
+        declaration = Declaration(kind, options, bound)
+        members = self._members(base, declaration, suffixed)
+        numbers = self._declare(declaration, [member for member in members if isinstance(member, StepSpec)])
         place = None if members else self._place_of_empty(base)
         self._wait(numbers if place is None else (place,), [*after, *(one.targets for one in bound)])
         if options.dedup_key:
@@ -173,11 +173,12 @@ class GraphBuilder:
         return StepGroup(self, numbers, base, kind.name, place)
 
     def _members(
-        self, base: str, kind: Kind, options: Options, suffixed: Iterable[tuple[str, Any]]
-    ) -> list[Member | StepHandle[Any]]:
-        """Return a new member for each input, or the step that was declared before with the same dedup key."""
-        members: list[Member | StepHandle[Any]] = []
-        shared, room = options.dedup_key, self._limit[0] - len(self._ids)
+        self, base: str, declaration: Declaration, suffixed: Iterable[tuple[str, Any]]
+    ) -> list[StepSpec | StepHandle[Any]]:
+        """Return a new step for each input, or the one that was declared before with the same dedup key."""
+        members: list[StepSpec | StepHandle[Any]] = []
+        kind, made = declaration.kind, declaration.maker()
+        shared, room = declaration.options.dedup_key, self._limit[0] - len(self._ids)
         for suffix, value in suffixed:
             own_key = shortened(shared + suffix) if shared else None
             twin = self._twins.get((kind.name, own_key)) if own_key else None
@@ -189,10 +190,10 @@ class GraphBuilder:
             room -= 1
             step_id = member_id(base, suffix)
             body = encoded_input(kind, value, f"step {step_id!r}", self._encode)
-            members.append(Member(step_id, body, own_key))
+            members.append(made(step_id, body, own_key))
         return members
 
-    def _remember(self, kind: Kind, members: Sequence[Member | StepHandle[Any]], new: range) -> tuple[int, ...]:
+    def _remember(self, kind: Kind, members: Sequence[StepSpec | StepHandle[Any]], new: range) -> tuple[int, ...]:
         fresh = iter(new)
         numbers: list[int] = []
         for member in members:
@@ -204,21 +205,22 @@ class GraphBuilder:
                 self._twins[kind.name, member.dedup_key] = StepHandle(self, numbers[-1], member.id, kind.name)
         return tuple(numbers)
 
-    def _declare(self, kind: Kind, options: Options, bound: tuple[Bound, ...], members: list[Member]) -> range:
+    def _declare(self, declaration: Declaration, steps: list[StepSpec]) -> range:
         """Add steps, all or none of them, and return their numbers."""
         first = len(self._ids)
-        if first + len(members) > self._limit[0]:
+        if first + len(steps) > self._limit[0]:
             self._refuse_more()
         added: dict[str, int] = {}
-        for number, member in enumerate(members, start=first):
-            if member.id in self._numbers or member.id in added:
-                raise DuplicateStep(f"step id {member.id!r} is declared twice; ids are unique within a run")
-            added[member.id] = number
-        if members:
-            self._declarations.append(Declaration(first, members, kind, options, bound))
+        for number, step in enumerate(steps, start=first):
+            if step.id in self._numbers or step.id in added:
+                raise DuplicateStep(f"step id {step.id!r} is declared twice; ids are unique within a run")
+            added[step.id] = number
+        if steps:
+            declaration.first, declaration.steps = first, steps
+            self._declarations.append(declaration)
             self._numbers.update(added)
             self._ids.extend(added)
-        return range(first, first + len(members))
+        return range(first, first + len(steps))
 
     def _wait(self, waiters: Sequence[Node], targets: Iterable[Targets]) -> None:
         self._waits.extend(Wait(waiters, one) for one in targets if waiters)
