@@ -10,6 +10,7 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.model.moves import DISCARD, FAIL, RELEASE, RETRY, SUCCEED, Move
 from flowkit.model.outcome import Failed, Outcome, Released, Retried, Succeeded
+from flowkit.model.plan import Plan
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
 from flowkit.model.struct import struct
@@ -43,6 +44,17 @@ class Item:
         return run is not None and run.id == self.settlement.leased.run_id
 
     @property
+    def emission(self) -> Plan | None:
+        """The steps that it emits, if it does."""
+        return self.outcome.emission if isinstance(self.outcome, Succeeded) else None
+
+    @property
+    def inline_ids(self) -> list[str]:
+        """The ids of its inline artifacts, which are unique in a run."""
+        artifacts = self.outcome.artifacts if isinstance(self.outcome, Succeeded) else ()
+        return [artifact.id for artifact in artifacts if not artifact.is_external]
+
+    @property
     def has_effects(self) -> bool:
         """Whether it hands over what may be refused: new steps, or artifacts."""
         outcome = self.outcome
@@ -56,10 +68,14 @@ class Item:
 
 @attrs.define
 class Gathered:
-    """What the steps of a batch hand over beside their results: new steps, and by run the ids of inline artifacts."""
+    """What the steps of a batch hand over beside their results: new steps, and inline artifacts.
+
+    Attributes:
+        artifacts: by run and id, the step to which an inline artifact belongs: one of the batch, or one that has it.
+    """
 
     rows: GraphRows = attrs.field(factory=GraphRows)
-    artifacts: set[tuple[int, str]] = attrs.field(factory=set)
+    artifacts: dict[tuple[int, str], int] = attrs.field(factory=dict)
 
 
 @struct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -55,7 +55,7 @@ class Effects:
     @statement
     def _taken(self) -> Any:
         art = self._t.artifacts
-        query = art.select(art.id).where((art.run == param("run")) & (art.step != param("step")))
+        query = art.select(art.id, art.step).where(art.run == param("run"))
         return query.where(art.id.in_(self.db.dialect.texts("ids")))
 
     @statement
@@ -64,10 +64,14 @@ class Effects:
         insert = insert_into(pro, ("step", "body"))
         return insert.on_conflict(conflict_target=[pro.step], preserve=[pro.body])
 
-    def taken_artifact(self, tx: Session, run: int, step: int, ids: Sequence[str]) -> str | None:
-        """Return which of these ids of inline artifacts another step of the run has taken, if any."""
-        row = tx.row(self._taken, run=run, step=step, ids=ids) if ids else None
-        return row[0] if row else None
+    def owners(self, tx: Session, asked: Iterable[tuple[int, list[str]]]) -> dict[tuple[int, str], int]:
+        """Return, by run and id, which step has an artifact of one of these ids, each given with its run."""
+        wanted: dict[int, set[str]] = {}
+        for run, ids in asked:
+            if ids:
+                wanted.setdefault(run, set()).update(ids)
+        rows = {run: tx.rows(self._taken, run=run, ids=sorted(ids)) for run, ids in wanted.items()}
+        return {(run, id): step for run, found in rows.items() for id, step in found}
 
     def write(self, tx: Session, items: Sequence[Written]) -> None:
         """Write all that these successful settlements leave."""

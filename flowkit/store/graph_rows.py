@@ -62,6 +62,7 @@ class GraphRows:
         lanes: those of the steps, by queue and kind.
         by_id, by_dedup: emitted steps among them, of each run, by id and by what ``dedup_name`` gives: a plan that is
             added later may point at them.
+        stored_ids, stored_names: likewise the steps that are stored, as far as plans that will be added ask for them.
     """
 
     steps: list[Row] = attrs.field(factory=list)
@@ -72,6 +73,8 @@ class GraphRows:
     lanes: dict[tuple[str, str], int] = attrs.field(factory=dict)
     by_id: dict[int, dict[str, Row]] = attrs.field(factory=dict)
     by_dedup: dict[int, dict[str, Row]] = attrs.field(factory=dict)
+    stored_ids: dict[int, dict[str, StoredStep]] = attrs.field(factory=dict)
+    stored_names: dict[int, dict[str, StoredStep]] = attrs.field(factory=dict)
 
     def remember(self, run: int, steps: Sequence[Row]) -> None:
         """Let plans that are added later find steps of a run."""
@@ -79,12 +82,12 @@ class GraphRows:
         self.by_dedup.setdefault(run, {}).update({row[-1]: row for row in steps if row[-1] is not None})
 
     def known(self, run: int, ids: set[str]) -> dict[str, StoredStep]:
-        """Return those of the run's steps among them that have one of these ids."""
-        return _found(self.by_id.get(run, {}), ids)
+        """Return the run's steps that have one of these ids, stored ones and those among the rows."""
+        return _found(self.stored_ids.get(run, {}), self.by_id.get(run, {}), ids)
 
     def repeated(self, run: int, names: set[str]) -> dict[str, StoredStep]:
-        """Return those of the run's steps among them that have one of these dedup names."""
-        return _found(self.by_dedup.get(run, {}), names)
+        """Return the run's steps that have one of these dedup names, stored ones and those among the rows."""
+        return _found(self.stored_names.get(run, {}), self.by_dedup.get(run, {}), names)
 
 
 @struct
@@ -201,9 +204,12 @@ class NewGraph:
         return self._places(spans_of(range(len(self.plan.steps))))
 
 
-def _found(rows: dict[str, Row], names: set[str]) -> dict[str, StoredStep]:
-    found = ((name, rows[name]) for name in names & rows.keys())
-    return {name: StoredStep(row[0], row[2], StepStatus(row[4])) for name, row in found}
+def _found(stored: dict[str, StoredStep], rows: dict[str, Row], names: set[str]) -> dict[str, StoredStep]:
+    found = {name: stored[name] for name in names & stored.keys()}
+    for name in names & rows.keys():
+        row = rows[name]
+        found[name] = StoredStep(row[0], row[2], StepStatus(row[4]))
+    return found
 
 
 def dedup_name(kind: str, key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flowkit.errors import GraphError, LimitExceeded, nearest
@@ -10,7 +10,7 @@ from flowkit.model.plan import Node, Plan
 from flowkit.model.states import StepStatus
 from flowkit.store.births import Standing, births
 from flowkit.store.clock_mark import ClockMark
-from flowkit.store.database import Database, Session
+from flowkit.store.database import Database, Row, Session
 from flowkit.store.graph_rows import GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
 from flowkit.store.keys import MAX_NODES, first_key
 from flowkit.store.lanes import Lanes
@@ -41,7 +41,7 @@ class Graphs:
     @statement
     def _by_id(self) -> Any:
         s = self._t.steps
-        query = s.select(s.key, s.id, s.status).where(s.run == param("run"))
+        query = s.select(s.id, s.key, s.id, s.status).where(s.run == param("run"))
         return query.where(s.id.in_(self.db.dialect.texts("ids")))
 
     @statement
@@ -79,6 +79,19 @@ class Graphs:
         g = self._t.gates
         return insert_into(g, ("key", "name", "left", "failed"))
 
+    def look_up(self, tx: Session, plans: Sequence[tuple[int, Plan]], rows: GraphRows) -> None:
+        """Ask at once for the stored steps whose ids or dedup keys these plans name; each is of a run, by its key."""
+        ids: dict[int, set[str]] = {}
+        names: dict[int, set[str]] = {}
+        for run, plan in plans:
+            ids.setdefault(run, set()).update((step.id for step in plan.steps), plan.stored_targets())
+            if repeatable := _dedup_names(plan):
+                names.setdefault(run, set()).update(repeatable.values())
+        for run, asked in ids.items():
+            rows.stored_ids[run] = _steps_in(tx.rows(self._by_id, run=run, ids=sorted(asked)))
+        for run, asked in names.items():
+            rows.stored_names[run] = _steps_in(tx.rows(self._by_dedup, run=run, names=sorted(asked)))
+
     def add(
         self,
         tx: Session,
@@ -91,7 +104,7 @@ class Graphs:
         """Add a plan's steps, gates and edges to a run, and return them as they lie there.
 
         Args:
-            rows: gathers them, for ``write``.
+            rows: gathers them, for ``write``; a plan that a step emits was looked up in it.
 
         Raises:
             EmitConflict: a step's id is taken in the run.
@@ -130,7 +143,9 @@ class Graphs:
         known: dict[str, StoredStep] = {}
         aliases: dict[int, StoredStep] = {}
         if run.nodes or first:
-            aliases = self._aliases(tx, run.key, plan, rows)
+            names = _dedup_names(plan)
+            found = rows.repeated(run.key, set(names.values())) if names else {}
+            aliases = {index: found[name] for index, name in names.items() if name in found}
             known = self._known(tx, run, plan, aliases, rows)
             for index, step in aliases.items():
                 keys[index] = step.key
@@ -138,28 +153,12 @@ class Graphs:
             raise GraphError(f"unknown dependency {min(plan.stored_targets())!r}: the run has no such step")
         return Placed(keys, known, aliases)
 
-    def _aliases(self, tx: Session, run: int, plan: Plan, gathered: GraphRows) -> dict[int, StoredStep]:
-        names = {
-            index: dedup_name(spec.kind, spec.dedup_key)
-            for index, spec in enumerate(plan.steps)
-            if spec.dedup_key is not None
-        }
-        if not names:
-            return {}
-        rows = tx.rows(self._by_dedup, run=run, names=list(names.values()))
-        found = {name: StoredStep(key, step_id, StepStatus(status)) for name, key, step_id, status in rows}
-        found |= gathered.repeated(run, set(names.values()))
-        return {index: found[name] for index, name in names.items() if name in found}
-
     def _known(
-        self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep], gathered: GraphRows
+        self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep], rows: GraphRows
     ) -> dict[str, StoredStep]:
         ids = {step.id for index, step in enumerate(plan.steps) if index not in aliases}
         wanted = plan.stored_targets()
-        asked = ids | wanted
-        rows = tx.rows(self._by_id, run=run.key, ids=sorted(asked))
-        found = {step_id: StoredStep(key, step_id, StepStatus(status)) for key, step_id, status in rows}
-        found |= gathered.known(run.key, asked)
+        found = rows.known(run.key, ids | wanted)
         taken = ids & found.keys()
         if taken:
             raise EmitConflict(f"step id {min(taken)!r} is taken in run {run.id!r}; ids are unique within a run")
@@ -168,6 +167,15 @@ class Graphs:
             near = nearest(missing[0], [row[0] for row in tx.rows(self._some_ids, run=run.key)])
             raise GraphError(f"unknown dependency {missing[0]!r}: run {run.id!r} has no such step{near}")
         return found
+
+
+def _dedup_names(plan: Plan) -> dict[int, str]:
+    keyed = ((index, step) for index, step in enumerate(plan.steps) if step.dedup_key is not None)
+    return {index: dedup_name(step.kind, str(step.dedup_key)) for index, step in keyed}
+
+
+def _steps_in(rows: Iterable[Row]) -> dict[str, StoredStep]:
+    return {name: StoredStep(key, step_id, StepStatus(status)) for name, key, step_id, status in rows}
 
 
 def _refuse_excess(steps: int, edges: int, nodes: int, plan: Plan, parent: Parent | None) -> None:

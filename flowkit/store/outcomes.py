@@ -137,33 +137,36 @@ class Outcomes:
             return
         proofs = proofs_of(with_effects)
         held = {(key, epoch): depth for key, epoch, depth in tx.rows(self._held, proofs=proofs)}
-        gathered = Gathered()
-        for item in with_effects:
-            run = standing[item.settlement.leased.run_key]
-            if item.identity in held and run.status is RunStatus.RUNNING:
-                self._add_effects(tx, item, run, Parent(item.identity[0], held[item.identity]), gathered, tally)
+        runs = {item.identity: standing[item.settlement.leased.run_key] for item in with_effects}
+        running = [item for item in with_effects if runs[item.identity].status is RunStatus.RUNNING]
+        mine = [item for item in running if item.identity in held]
+        inline = [(runs[item.identity].key, item.inline_ids) for item in mine]
+        gathered = Gathered(artifacts=self._effects.owners(tx, inline))
+        emitted = [(runs[item.identity].key, plan) for item in mine if (plan := item.emission) is not None]
+        self._graphs.look_up(tx, emitted, gathered.rows)
+        for item in mine:
+            parent = Parent(item.identity[0], held[item.identity])
+            self._add_effects(tx, item, runs[item.identity], parent, gathered, tally)
         self._graphs.write(tx, gathered.rows)
 
     def _add_effects(
         self, tx: Session, item: Item, run: StoredRun, parent: Parent, gathered: Gathered, tally: Tally
     ) -> None:
-        assert isinstance(item.outcome, Succeeded)
-        ids = [artifact.id for artifact in item.outcome.artifacts if not artifact.is_external]
-        in_batch = (id for id in ids if (run.key, id) in gathered.artifacts)
-        taken = next(in_batch, None) or self._effects.taken_artifact(tx, run.key, item.identity[0], ids)
+        ids = item.inline_ids
+        mine = parent.key
+        taken = next((id for id in ids if gathered.artifacts.get((run.key, id), mine) != mine), None)
         if taken is not None:
             message = f"artifact id {taken!r} is taken in run {run.id!r}; inline ids are unique within a run"
             item.outcome = Failed(StepError("artifact_conflict", message, occurred_at=item.ended_at))
-        elif item.outcome.emission is not None:
+        elif item.emission is not None:
             self._emit(tx, item, run, parent, gathered.rows, tally)
         if isinstance(item.outcome, Succeeded):
-            gathered.artifacts.update((run.key, id) for id in ids)
+            gathered.artifacts.update(((run.key, id), mine) for id in ids)
 
     def _emit(self, tx: Session, item: Item, run: StoredRun, parent: Parent, rows: GraphRows, tally: Tally) -> None:
-        assert isinstance(item.outcome, Succeeded)
-        assert item.outcome.emission is not None
+        assert item.emission is not None
         try:
-            graph = self._graphs.add(tx, run, item.outcome.emission, tally, rows, parent)
+            graph = self._graphs.add(tx, run, item.emission, tally, rows, parent)
         except (GraphError, LimitExceeded) as refused:
             code = "emit_conflict" if isinstance(refused, EmitConflict) else "graph_error"
             code = "limit_exceeded" if isinstance(refused, LimitExceeded) else code

@@ -135,7 +135,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "children of an attempt that lost its lease",
         "G7, 2.4 step 2",
-        (f"{_OUTCOMES}._prepare", "if item.identity in held and", "if item.identity[0] and"),
+        (f"{_OUTCOMES}._prepare", "if item.identity in held]", "if item.identity[0]]"),
         (f"{_OUTCOMES}._prepare", "held[item.identity]", "held.get(item.identity, 0)"),
     ),
     plant(
@@ -349,7 +349,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "a dedup key is not heeded",
         "2.5: at most one step per run, kind and key",
-        ("store.graphs:Graphs._aliases", "if not names:", "if names or not names:"),
+        ("store.graphs:Graphs._place", "if names else {}", "if not names else {}"),
     ),
     plant(
         "an id that is taken is added again",
