@@ -51,8 +51,13 @@ def _float_or_as_it_is(value: Any) -> Any:
 
 
 def _with_offset(value: Any) -> str:
-    if value.tzinfo is not None and value.utcoffset() is None:
-        raise ValueError(f"a {type(value).__name__} whose zone has no fixed offset would lose it")
+    if value.tzinfo is not None:
+        offset = value.utcoffset()
+        if offset is None:
+            raise ValueError(f"a {type(value).__name__} whose zone has no fixed offset would lose it")
+        # Python writes an offset that is shorter than a second, and reads it as none.
+        if offset and abs(offset) < timedelta(seconds=1):
+            raise ValueError(f"a {type(value).__name__} whose offset is less than a second would lose it")
     return str(value.isoformat())
 
 

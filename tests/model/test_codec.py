@@ -135,9 +135,10 @@ class Private:
     kind_: str = attrs.field(alias="kind", default="a")
 
 
-DATETIMES = st.datetimes(
-    timezones=st.none() | st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
+OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).filter(
+    lambda offset: not offset or abs(offset) >= timedelta(seconds=1)
 )
+DATETIMES = st.datetimes(timezones=st.none() | st.builds(timezone, OFFSETS))
 QUICK = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
 INTS = st.integers(gate.MIN_INT, gate.MAX_INT)
@@ -418,6 +419,11 @@ def test_at_most_ten_paths_are_named():
         ([(1, 2)], Any, "input $[0]: tuple is not JSON: annotate it or return a list"),
         (Order(UUID(int=1), [], notes={"a": {1}}), Order, "input $.notes.a: set is not JSON"),
         (time(1, tzinfo=ZoneInfo("Europe/Zurich")), time, "input $: a time whose zone has no fixed offset"),
+        (
+            datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=1))),
+            datetime,
+            "input $: a datetime whose offset is less than a second",
+        ),
         (timedelta.max, timedelta, "input $: a timedelta this long"),
         (datetime(2024, 1, 1, tzinfo=timezone.utc), date, "input $: expected date, got datetime"),
         (5.5, int | str, "input $: expected int | str, got float"),
