@@ -139,6 +139,11 @@ PLANTS: tuple[Plant, ...] = (
         (f"{_OUTCOMES}._prepare", "held[item.identity]", "held.get(item.identity, 0)"),
     ),
     plant(
+        "what a lost transaction leased is attempted all the same",
+        "T4: what runs was leased",
+        ("scheduler.owed:Owed._ask", "self._engine.leases.still_held(self._doubtful[0])", "self._doubtful[0]"),
+    ),
+    plant(
         "an attempt is not charged when it is leased",
         "T4, G5",
         (f"{_LEASES}._leased", "s.attempt: s.attempt + 1", "s.attempt: s.attempt"),
