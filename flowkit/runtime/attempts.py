@@ -52,6 +52,7 @@ class Attempt:
     interrupt: Callable[[], None] | None = attrs.field(default=None, repr=False)
     nudge: Callable[[], None] | None = attrs.field(default=None, repr=False)
     _settled: bool = False
+    _claimed: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def settle(self, settlement: Settlement) -> bool:
@@ -62,6 +63,20 @@ class Attempt:
             self._settled = True
         self.deliver(self, settlement)
         return True
+
+    def claim(self) -> bool:
+        """Say, once, that an executor is called for it now; False where it was settled before."""
+        with self._lock:
+            self._claimed = not self._settled
+            return self._claimed
+
+    def release(self, settlement: Settlement) -> None:
+        """Settle it so, unless it was settled or its executor is called already."""
+        with self._lock:
+            if self._settled or self._claimed:
+                return
+            self._settled = self.ended = True
+        self.deliver(self, settlement)
 
     @property
     def settled(self) -> bool:

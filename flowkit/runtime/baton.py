@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flowkit.clock import Micros
 
@@ -40,10 +40,10 @@ class Baton:
         """Let the loop, or the next one, have it; nothing where the calling thread does not have it."""
         if self._holder == threading.get_ident():
             self._holder = None
-        try:
-            self._lock.release()
-        except RuntimeError:
-            return
+        with suppress(RuntimeError):
+            # More than once where Ctrl-C kept a thread from it before.
+            while True:
+                self._lock.release()
 
     def hold(self) -> None:
         """Have it in the loop's thread, also where Ctrl-C came while that wanted it back."""

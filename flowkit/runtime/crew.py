@@ -94,7 +94,18 @@ class Crew:
         return list(self._flying.values())
 
     def launch(self, attempts: Sequence[Attempt]) -> None:
-        """Start attempts, each in the pool it belongs to."""
+        """Start attempts, each in the pool it belongs to; Ctrl-C meanwhile gives back what did not come so far."""
+        try:
+            self._hand_to_pools(attempts)
+        except BaseException:
+            now = self.clock.now()
+            for attempt in attempts:
+                # A process may have it, which cannot be asked.
+                if not attempt.launched_at or attempt.executable.definition.pool is None:
+                    attempt.release(settlement(attempt, Released(), now))
+            raise
+
+    def _hand_to_pools(self, attempts: Sequence[Attempt]) -> None:
         self._all_in.clear()
         by_pool: dict[int, tuple[Pool, list[Attempt]]] = {}
         now = _HOST.monotonic()
@@ -161,7 +172,7 @@ class Crew:
             self._leave(attempt)
 
     def _run(self, attempt: Attempt, *, interrupts: bool = False, hands_over: bool = False) -> None:
-        if attempt.settled:
+        if not attempt.claim():
             # It was given back before a thread was free for it.
             attempt.ended = True
             self._leave(attempt)
@@ -180,6 +191,10 @@ class Crew:
             self.wake.set()
 
     async def _run_async(self, attempt: Attempt) -> None:
+        if not attempt.claim():
+            attempt.ended = True
+            self._leave(attempt)
+            return
         self.begin(attempt)
         outcome = await run_attempt_async(attempt, self._services)
         task = asyncio.current_task()

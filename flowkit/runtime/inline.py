@@ -66,6 +66,10 @@ class Inline:
         self._under_way: list[Attempt] = []
 
     @property
+    def _is_outermost(self) -> bool:
+        return all(attempt.ended for attempt in self._under_way)
+
+    @property
     def crew(self) -> Crew:
         """The worker's crew."""
         return self._worker.crew
@@ -81,15 +85,15 @@ class Inline:
         except StoreError:
             raise
         except BaseException as error:
-            # Ctrl-C, or what another signal's handler raised.
-            if error is not self.crew.crashed:
+            # Ctrl-C, or what another signal's handler raised. What an attempt under way here leaves is its own.
+            if error is not self.crew.crashed and self._is_outermost:
                 with suppress(StoreError):
                     self._give_back()
             raise
 
     def tidy(self) -> None:
         """Give back what a call left behind that was interrupted at a bad moment; an attempt under way here is kept."""
-        if self.crew.in_flight > self.crew.zombies and all(attempt.ended for attempt in self._under_way):
+        if self.crew.in_flight > self.crew.zombies and self._is_outermost:
             self.crew.give_up()
             self.crew.forget_ended()
 

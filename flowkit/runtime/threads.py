@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -29,7 +30,8 @@ class Threads:
     """Threads of one Runtime; none is of the loop's default executor.
 
     What the program's own blocking calls fill that one with shall hold up nothing here, nor the other way round. The
-    calls are made in the context of who awaits them.
+    calls are made in the context of who awaits them. Should nobody await them any more they go on, and ``asyncio.run``
+    ends when they have.
 
     Args:
         check_open: raises once the Runtime is closed.
@@ -43,6 +45,7 @@ class Threads:
         """Forget the parent's threads."""
         self._lock = threading.Lock()
         self._shared: ThreadPoolExecutor | None = None
+        self._left: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Future[Any]]] = WeakKeyDictionary()
 
     def short(
         self, call: Callable[Given, Made], /, *arguments: Given.args, **options: Given.kwargs
@@ -56,20 +59,17 @@ class Threads:
             self._check_open()
             if self._shared is None:
                 self._shared = ThreadPoolExecutor(thread_name_prefix=NAME)
-            return _made_in(self._shared, partial(call, *arguments, **options))
+            work = self._shared.submit(copy_context().run, partial(call, *arguments, **options))
+        return self._awaited(work)
 
     def long(
         self, call: Callable[Given, Made], /, *arguments: Given.args, **options: Given.kwargs
     ) -> asyncio.Future[Made]:
-        """Make a call that may wait for as long as it likes, in a thread of its own.
-
-        It goes on if nobody awaits it any more, and ``asyncio.run`` ends when it has.
-        """
+        """Make a call that may wait for as long as it likes, in a thread of its own."""
         own = ThreadPoolExecutor(1, thread_name_prefix=NAME)
-        made = _made_in(own, partial(call, *arguments, **options))
+        work = own.submit(copy_context().run, partial(call, *arguments, **options))
         own.shutdown(wait=False)
-        made.add_done_callback(partial(_wait_at_the_loops_end, own))
-        return made
+        return self._awaited(work)
 
     def close(self) -> None:
         """Have the threads end when what they do is done; those that wait end with it."""
@@ -77,14 +77,31 @@ class Threads:
             if self._shared is not None:
                 self._shared.shutdown(wait=False)
 
+    def _awaited(self, work: Future[Made]) -> asyncio.Future[Made]:
+        made = asyncio.wrap_future(work)
+        made.add_done_callback(partial(self._keep, work))
+        return made
 
-def _made_in(threads: ThreadPoolExecutor, call: Callable[[], Made]) -> asyncio.Future[Made]:
-    return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, call)
+    def _keep(self, work: Future[Any], made: asyncio.Future[Any]) -> None:
+        """Have the loop's end wait for a call that goes on although nobody awaits it any more.
 
-
-def _wait_at_the_loops_end(own: ThreadPoolExecutor, made: asyncio.Future[Made]) -> None:
-    # A thread cannot be stopped. Whoever ends the loop waits for the default executor, thus for the attempt under way:
-    # a program that closed its store before would lose what that hands over.
-    if made.cancelled():
+        A thread cannot be stopped, and a program that closed its store before would lose what the call hands over.
+        """
+        if not made.cancelled() or work.done():
+            return
+        loop = made.get_loop()
+        with self._lock:
+            left = self._left.setdefault(loop, set())
+            left.add(work)
+            work.add_done_callback(left.discard)
+            if len(left) > 1:
+                return
+        # Whoever ends a loop waits for its default executor. One thread of that waits for all of these, for the others
+        # are the program's.
         with suppress(RuntimeError):
-            made.get_loop().run_in_executor(None, own.shutdown)
+            loop.run_in_executor(None, _outlast, left)
+
+
+def _outlast(left: set[Future[Any]]) -> None:
+    while left:
+        wait(list(left))

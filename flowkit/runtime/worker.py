@@ -95,18 +95,18 @@ class Worker:
         return 0 if self.crew.crashed is not None or self._is_told_to_stop() else self._room
 
     def _tell(self, turned: Turned) -> None:
+        # An observer may make a pass, to which what is leased here is not forgotten; after Ctrl-C in an observer it is.
+        aside = self._cycle.owed.set_aside()
         try:
             self._telemetry.tell(turned.events)
             self._wakeups.tell(turned.events)
-        except BaseException:
-            # Ctrl-C in an observer: what is leased is launched, for whoever stops now gives back what is in flight.
-            self.launch(turned)
-            raise
+        finally:
+            self._cycle.owed.take_back(aside)
         if turned.leased or turned.verdicts:
             self.lull.over()
 
     def prepare(self, turned: Turned) -> list[Attempt]:
-        """Make attempts of what a turn leased; from now on they are in flight."""
+        """Make attempts of what a turn leased, which the caller sees to."""
         if not turned.leased:
             return []
         attempts = [self.crew.prepare(leased) for leased in turned.leased]
@@ -114,9 +114,10 @@ class Worker:
         return attempts
 
     def launch(self, turned: Turned) -> None:
-        """Start attempts of what a turn leased."""
-        if attempts := self.prepare(turned):
-            self.crew.launch(attempts)
+        """Start attempts of what a turn leased; begun anew after Ctrl-C, it starts those that were not."""
+        if turned.leased:
+            self.crew.launch([self.crew.prepare(leased) for leased in turned.leased])
+            self._cycle.owed.launched()
 
     def loop(
         self, stop: Callable[[], bool], poll_interval: float, max_cycles: int | None, each: Callable[[], None]
@@ -272,7 +273,10 @@ class Worker:
                 continue
             try:
                 turned = self.turn(0)
-                self.launch(turned)
+                if left > 0:
+                    self.launch(turned)
+                else:
+                    self.prepare(turned)
                 if turned.refused is not None:
                     raise turned.refused
             except StoreError as error:

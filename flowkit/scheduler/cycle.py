@@ -184,9 +184,9 @@ class Cycle:
 
     def _load_owed(self, turned: Turned) -> None:
         try:
-            for grant, leased in self.owed.load():
+            for grant, leased, is_news in self.owed.load():
                 turned.leased += leased
-                if self.listening:
+                if self.listening and is_news:
                     rows = zip(leased, grant.taken.held)
                     turned.events += [_leased_event(step, row.ready_at, grant.now) for step, row in rows]
         except StoreError as error:

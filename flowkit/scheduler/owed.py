@@ -21,6 +21,7 @@ class Owed:
         self._sure: list[Grant] = []
         # Not known to be committed, or not known to be in flight: should that stay so, it has to be asked what is held.
         self._doubtful: list[Grant] = []
+        self._told: set[str] = set()
 
     @property
     def count(self) -> int:
@@ -43,8 +44,8 @@ class Owed:
         self._sure.append(grant)
         del self._doubtful[-1]
 
-    def load(self) -> Iterator[tuple[Grant, list[LeasedStep]]]:
-        """Yield what was leased with what its attempts need; ``launched`` says that they are in flight.
+    def load(self) -> Iterator[tuple[Grant, list[LeasedStep], bool]]:
+        """Yield what was leased, what its attempts need, and whether that is news; ``launched`` is to be called then.
 
         Raises:
             StoreError: that cannot be read now; the next time it is tried again.
@@ -53,16 +54,31 @@ class Owed:
             self._ask()
         while self._sure:
             grant = self._sure[0]
-            # After so long another worker may have it.
-            is_late = self._engine.db.clock.now() >= grant.now + grant.claim.lease
-            leased = [] if is_late else self._engine.leases.load(grant)
+            if self._engine.db.clock.now() >= grant.now + grant.claim.lease:
+                # After so long another worker may have it.
+                del self._sure[0]
+                continue
+            leased = self._engine.leases.load(grant)
             self._doubtful.append(grant)
             del self._sure[0]
-            yield grant, leased
+            token = grant.claim.token
+            is_news = token not in self._told
+            self._told.add(token)
+            yield grant, leased, is_news
 
     def launched(self) -> None:
-        """Forget what was handed out last: its attempts are in flight."""
+        """Forget what was handed out last: somebody sees to its attempts."""
         self._doubtful.clear()
+        self._told.clear()
+
+    def set_aside(self) -> list[Grant]:
+        """Return what is not in flight yet, so that a pass which is made within this one does not see it."""
+        aside, self._doubtful = self._doubtful, []
+        return aside
+
+    def take_back(self, aside: list[Grant]) -> None:
+        """Have again what was set aside."""
+        self._doubtful += aside
 
     def _ask(self) -> None:
         while self._doubtful:

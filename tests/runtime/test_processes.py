@@ -503,11 +503,13 @@ def forget(pool: ProcessPool) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="the platform has no SIGCHLD")
 def test_a_program_that_ignores_how_its_children_end_is_served_all_the_same() -> None:
+    others = set(multiprocessing.active_children())
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         pool = ProcessPool(1)
         assert run(pool, "crash") == Died(None)
         assert run(pool, "echo", b"hello") == Returned(b"hello")
+        assert len(set(multiprocessing.active_children()) - others) == 1, "the one that ended is asked for still"
         pool.close()
     finally:
         signal.signal(signal.SIGCHLD, before)

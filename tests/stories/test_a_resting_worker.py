@@ -13,6 +13,7 @@ import pytest
 from flowkit import Event, QueueConfig, Retry, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
 from flowkit.clock import Micros
 from flowkit.runtime.baton import Baton
+from flowkit.runtime.crew import Crew
 from flowkit.runtime.pools import ThreadPool
 from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
@@ -307,7 +308,9 @@ def test_a_worker_attempts_what_a_start_leased_for_it_though_ctrl_c_came_in_the_
     assert outcomes(runtime, "one", "a") == [(1, "succeeded")]
 
 
-@pytest.mark.parametrize("moment", ["as it borrows the worker's pass", "as it hands its steps to a thread"])
+@pytest.mark.parametrize(
+    "moment", ["borrows the worker's pass", "is about to launch", "is about to hand over", "has handed over"]
+)
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError])
 def test_a_worker_goes_on_whatever_a_signal_raises_in_a_start(
     open_runtime: OpenInMemory, monkeypatch: pytest.MonkeyPatch, moment: str, raised: type[BaseException]
@@ -316,21 +319,25 @@ def test_a_worker_goes_on_whatever_a_signal_raises_in_a_start(
     runtime = open_runtime(echo, story("once", lambda run: run.step("a", echo, 1)))
     here, raises = threading.get_ident(), [raised]
 
-    def after(call: Callable[..., Any]) -> Callable[..., Any]:
+    def interrupting(owner: Any, name: str, *, after: bool) -> None:
+        call = getattr(owner, name)
+
         def interrupted(*args: Any) -> Any:
-            made = call(*args)
+            made = call(*args) if after else None
             if threading.get_ident() == here and raises:
                 raise raises.pop()("from a signal's handler")
-            return made
+            return made if after else call(*args)
 
-        return interrupted
+        monkeypatch.setattr(owner, name, interrupted)
 
+    owner, name = {
+        "borrows the worker's pass": (Baton, "borrow"),
+        "is about to launch": (Crew, "launch"),
+    }.get(moment, (ThreadPool, "start"))
     with at_rest(runtime):
-        if "borrows" in moment:
-            monkeypatch.setattr(Baton, "borrow", after(Baton.borrow))
-        else:
-            monkeypatch.setattr(ThreadPool, "start", after(ThreadPool.start))
+        interrupting(owner, name, after="about" not in moment)
         with pytest.raises(raised, match="signal"):
             runtime.start_run("once")
         assert [runtime.start_run("once").result(timeout=30) for _ in range(3)] == [1, 1, 1]
+        eventually(lambda: all(run.is_ended for run in runtime.runs()))
     assert {run.status.value for run in runtime.runs()} == {"succeeded"}

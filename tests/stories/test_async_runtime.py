@@ -321,3 +321,35 @@ def test_a_run_whose_task_is_canceled_while_it_waits_goes_on_with_the_next_worke
     flowkit_runtime.resume_queue("default")
     flowkit_runtime.drain()
     assert (run.result(), flowkit_runtime.handle("waits").result()) == (7, 7)
+
+
+def test_a_call_whose_task_is_canceled_is_over_when_the_loop_is(
+    flowkit_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program closes its store when ``asyncio.run`` has returned."""
+    began, loop_ends, has_returned = threading.Event(), threading.Event(), threading.Event()
+    too_late: list[bool] = []
+    shut_down = asyncio.BaseEventLoop.shutdown_default_executor
+
+    def slow() -> None:
+        began.set()
+        loop_ends.wait(30)
+        too_late.append(has_returned.wait(0.2))
+
+    async def ends(loop: asyncio.BaseEventLoop, *arguments: Any) -> None:
+        loop_ends.set()
+        await shut_down(loop, *arguments)
+
+    async def inside() -> None:
+        task = asyncio.create_task(flowkit_runtime.aio.stats())
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(flowkit_runtime, "stats", slow)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "shutdown_default_executor", ends)
+    asyncio.run(inside())
+    has_returned.set()
+    assert too_late == [False]

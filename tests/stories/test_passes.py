@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowkit import CycleResult, Event, Retry, Retryable, RunBuilder, Runtime, StepContext, chain, executor, package
+from flowkit.runtime.crew import Crew
 from flowkit.store.lanes import REACH
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
@@ -124,6 +125,51 @@ def test_ctrl_c_in_an_observer_gives_back_the_step_that_it_was_told_of(open_runt
     interrupts.append(False)
     runtime.drain()
     assert standing(runtime, run.id) == {"a": "succeeded"}
+
+
+def test_a_pass_that_an_observer_makes_leaves_alone_what_the_outer_one_leased(open_runtime: OpenRuntime) -> None:
+    called: list[str] = []
+
+    @executor("noted")
+    def noted(step: StepContext) -> None:
+        called.append(step.step_id)
+
+    def makes_a_pass(event: Event) -> None:
+        if event.name == "step_leased" and event.step_id == "a":
+            runtime.run_once()
+
+    runtime = open_runtime(noted, observers=[makes_a_pass], max_workers=1)
+    run = start(runtime, lambda run: [run.step("a", noted), run.step("b", noted)], noted)
+    runtime.drain()
+    assert sorted(called) == ["a", "b"]
+    assert standing(runtime, run.id) == {"a": "succeeded", "b": "succeeded"}
+
+
+def test_a_worker_that_ctrl_c_stops_calls_nothing_more(
+    open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    @executor("noted")
+    def noted(step: StepContext) -> None:
+        called.append(step.step_id)
+
+    def interrupted(event: Event) -> None:
+        if event.name == "step_leased":
+            raise KeyboardInterrupt
+
+    launch = Crew.launch
+
+    def slow(crew: Crew, attempts: Any) -> None:
+        launch(crew, attempts)
+        eventually(lambda: called)
+
+    monkeypatch.setattr(Crew, "launch", slow)
+    runtime = open_runtime(noted, observers=[interrupted])
+    run = start(runtime, lambda run: run.step("a", noted), noted)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.start_workers()
+    assert (called, standing(runtime, run.id)) == ([], {"a": "ready"})
 
 
 def test_a_pass_counts_what_was_canceled(flowkit_runtime: Runtime) -> None:

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import attrs
 
@@ -16,6 +17,7 @@ from flowkit.runtime.process.child import main
 
 _DIRECT_BYTES = 32 * 1024
 _WRITER_SECONDS = 1.0
+_UNKNOWN = 255
 
 
 @attrs.define(eq=False)
@@ -87,8 +89,11 @@ class ChildProcess:
             self._writer.join(_WRITER_SECONDS)
         self.connection.close()
         exitcode = self.process.exitcode
-        if exitcode is not None:
-            self.process.close()
+        if exitcode is None:
+            # It would be asked for ever, and its descriptors kept as long.
+            popen: Any = vars(self.process).get("_popen")
+            popen.returncode = _UNKNOWN
+        self.process.close()
         return exitcode
 
     def _write(self, frame: bytes) -> None:
