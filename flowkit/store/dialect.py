@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 import peewee
 
-from flowkit.store.lists import VALUE, Listed, Marker, Rows, numbers, place, texts, writer_of
+from flowkit.store.lists import VALUE, Array, Arrays, Listed, Marker, Rows, numbers, place, texts, writer_of
 from flowkit.store.statements import Statement, compile_query
 
 
@@ -217,11 +217,11 @@ class PostgresDialect:
     def keys(self, name: str) -> Any:
         """Return the bound integers."""
         elements = self._elements(name, numbers)
-        return Listed(peewee.Select([elements], [peewee.SQL("e::bigint")]), self._cell(name, VALUE, "bigint"))
+        return Array(peewee.Select([elements], [peewee.SQL("e::bigint")]), self._cell(name, VALUE, "bigint"))
 
     def texts(self, name: str) -> Any:
         """Return the bound strings."""
-        return Listed(peewee.Select([self._elements(name, texts)], [peewee.SQL("e")]), self._cell(name, VALUE, "text"))
+        return Array(peewee.Select([self._elements(name, texts)], [peewee.SQL("e")]), self._cell(name, VALUE, "text"))
 
     def _elements(self, name: str, write: Callable[[Any], str]) -> Any:
         return peewee.fn.json_array_elements_text(place(Marker(name, write)).cast("json")).alias("e")
@@ -239,7 +239,7 @@ class PostgresDialect:
         ]
         cells = {column: self._cell(name, number, types[column]) for number, column in enumerate(columns)}
         elements = peewee.fn.json_array_elements(place(Marker(name, writer_of(texts))).cast("json")).alias("e")
-        return Rows(elements, picked, cells).alias("b")
+        return Arrays(elements, picked, cells).alias("b")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""

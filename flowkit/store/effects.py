@@ -56,7 +56,7 @@ class Effects:
     def _taken(self) -> Any:
         art = self._t.artifacts
         query = art.select(art.id, art.step).where(art.run == param("run"))
-        return query.where(art.id.in_(self.db.dialect.texts("ids")))
+        return query.where(self.db.dialect.texts("ids").holds(art.id))
 
     @statement
     def _progress(self) -> Any:

@@ -42,13 +42,13 @@ class Graphs:
     def _by_id(self) -> Any:
         s = self._t.steps
         query = s.select(s.id, s.key, s.id, s.status).where(s.run == param("run"))
-        return query.where(s.id.in_(self.db.dialect.texts("ids")))
+        return query.where(self.db.dialect.texts("ids").holds(s.id))
 
     @statement
     def _by_dedup(self) -> Any:
         s = self._t.steps
         query = s.select(s.dedup_key, s.key, s.id, s.status).where(s.run == param("run"))
-        return query.where(s.dedup_key.in_(self.db.dialect.texts("names")))
+        return query.where(self.db.dialect.texts("names").holds(s.dedup_key))
 
     @statement
     def _some_ids(self) -> Any:

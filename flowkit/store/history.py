@@ -54,7 +54,7 @@ class History:
     @statement
     def _some_ids(self) -> Any:
         s = self._t.steps
-        return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
+        return s.select(s.key, s.id).where(self.db.dialect.keys("keys").holds(s.key))
 
     def close(self, tx: Session, tally: Tally) -> list[Event]:
         """Write the runs' counters and histories: the last thing a transaction does. Returns its events."""

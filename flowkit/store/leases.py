@@ -59,7 +59,7 @@ class Leases:
         s, b = self._t.steps, self.db.dialect.batch("waiters", "key", "met", "epoch")
         promoted = {s.deps_left: s.deps_left - b.c.met, s.ready_at: param("now")}
         waits = (s.status == "pending") & (s.deps_left == b.c.met) & (s.delay == 0) & (s.epoch == b.c.epoch)
-        return self._leased(promoted).from_(b).where((s.key == b.c.key) & self.db.dialect.checked(waits))
+        return self._leased(promoted).from_(b).where(b.names(s.key) & self.db.dialect.checked(waits))
 
     def _leased(self, promoted: Mapping[Any, Any] = MappingProxyType({})) -> Any:
         s, now = self._t.steps, param("now")
@@ -110,12 +110,12 @@ class Leases:
         columns = (p.step, p.input, p.sha256, p.retry, p.timeout, p.bindings, p.metadata)
         run = (r.id, r.package, r.name, r.metadata)
         joined = p.select(*columns, *run).join(r, on=(r.key == run_of_node(p.step)))
-        return joined.where(p.step.in_(self.db.dialect.keys("keys")))
+        return joined.where(self.db.dialect.keys("keys").holds(p.step))
 
     @statement
     def _results(self) -> Any:
         res = self._t.results
-        return res.select(res.step, res.body, res.sha256).where(res.step.in_(self.db.dialect.keys("keys")))
+        return res.select(res.step, res.body, res.sha256).where(self.db.dialect.keys("keys").holds(res.step))
 
     def take(self, tx: Session, keys: Sequence[int], claim: Claim, tally: Tally) -> Taking:
         """Lease these steps for one worker.

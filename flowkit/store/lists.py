@@ -86,10 +86,33 @@ class Listed(peewee.Node):
     """The values of a list, for IN: a subquery, or the one value."""
 
     def __init__(self, many: Any, one: Any) -> None:
+        self.many, self._one = many, one
+
+    def __sql__(self, ctx: Any) -> Any:
+        return ctx.sql(peewee.EnclosedNodeList((self._one,)) if ctx.state.single else self.many)
+
+    def holds(self, column: Any) -> Any:
+        """Return the condition that a column's value is among them, for a column by which rows are found."""
+        return column.in_(self)
+
+
+class Array(Listed):
+    """The values of a list where a subquery after IN is joined.
+
+    Such a join may begin with the table, by what was known of it when it was small, and reads all of it then.
+    """
+
+    def holds(self, column: Any) -> Any:
+        """Return the condition that a column's value is among them: each is looked for in the column's index."""
+        return _Either(column == peewee.fn.ANY(peewee.fn.ARRAY(self.many)), column.in_(self))
+
+
+class _Either(peewee.ColumnBase):
+    def __init__(self, many: Any, one: Any) -> None:
         self._many, self._one = many, one
 
     def __sql__(self, ctx: Any) -> Any:
-        return ctx.sql(peewee.EnclosedNodeList((self._one,)) if ctx.state.single else self._many)
+        return ctx.sql(self._one if ctx.state.single else self._many)
 
 
 class Rows(peewee.Select):
@@ -112,9 +135,23 @@ class Rows(peewee.Select):
         """Return what stands for a column where there is one row."""
         return self._cells[name]
 
+    def names(self, column: Any, by: str = "key") -> Any:
+        """Return the condition that a column has the key of a row, which is in *by*; rows are found by that column."""
+        return column == getattr(self.c, by)
+
     def __sql__(self, ctx: Any) -> Any:
         written: Any = super().__sql__
         return ctx.literal(SINGLE) if ctx.state.single else written(ctx)
+
+
+class Arrays(Rows):
+    """The rows of a list where tables are joined in any order; see ``Array``."""
+
+    def names(self, column: Any, by: str = "key") -> Any:
+        """Return the condition that a column has the key of a row; each is looked for in the column's index."""
+        one = column == getattr(self.c, by)
+        keys = peewee.fn.ARRAY(self.select_from(peewee.SQL(f"b.{by}")))
+        return _Either(one & (column == peewee.fn.ANY(keys)), one)
 
 
 class _Cells:
@@ -125,12 +162,9 @@ class _Cells:
         return _Cell(self._rows, name)
 
 
-class _Cell(peewee.ColumnBase):
+class _Cell(_Either):
     def __init__(self, rows: Rows, name: str) -> None:
-        self._many, self._one = peewee.Column(rows, name), rows.cell(name)
-
-    def __sql__(self, ctx: Any) -> Any:
-        return ctx.sql(self._one if ctx.state.single else self._many)
+        super().__init__(peewee.Column(rows, name), rows.cell(name))
 
 
 def without_table(sql: str) -> str | None:

@@ -15,4 +15,4 @@ def is_held(dialect: Dialect, s: Any, b: Any) -> Any:
         b: the table of what is offered: columns ``key``, ``epoch`` and ``token``.
     """
     mine = (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-    return (s.key == b.c.key) & dialect.checked(mine)
+    return b.names(s.key) & dialect.checked(mine)

@@ -45,18 +45,18 @@ class Propagation:
         pending = (s.key == d.waiter) & self.db.dialect.checked(s.status == "pending")
         identity = (s.id, s.attempt, s.epoch, s.generation)
         query = d.select(d.target, d.waiter, d.role, s.lane, s.deps_left, s.delay, s.priority, *identity)
-        return query.join(s, JOIN.LEFT_OUTER, on=pending).where(d.target.in_(self.db.dialect.keys("targets")))
+        return query.join(s, JOIN.LEFT_OUTER, on=pending).where(self.db.dialect.keys("targets").holds(d.target))
 
     @statement
     def _ids(self) -> Any:
         s = self._t.steps
-        return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
+        return s.select(s.key, s.id).where(self.db.dialect.keys("keys").holds(s.key))
 
     @statement
     def _count_down_gates(self) -> Any:
         g, b = self._t.gates, self.db.dialect.batch("members", "key", "ended", "failed")
         change = {g.left: g.left - b.c.ended, g.failed: g.failed + b.c.failed}
-        return g.update(change).from_(b).where(g.key == b.c.key).returning(g.key, g.left, g.failed)
+        return g.update(change).from_(b).where(b.names(g.key)).returning(g.key, g.left, g.failed)
 
     @statement
     def _count_down(self) -> Any:
@@ -73,7 +73,7 @@ class Propagation:
                 }
             )
             .from_(b)
-            .where(s.key == b.c.key, self.db.dialect.checked(s.status == "pending"))
+            .where(b.names(s.key), self.db.dialect.checked(s.status == "pending"))
         )
 
     @statement
@@ -81,7 +81,7 @@ class Propagation:
         s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason", texts={"reason"})
         change = {s.status: CASCADE.target.value, s.reason: b.c.reason, s.ended_at: param("now")}
         pending = self.db.dialect.checked(s.status == "pending")
-        return s.update(change).from_(b).where(s.key == b.c.key, pending).returning(s.key, s.id, s.reason)
+        return s.update(change).from_(b).where(b.names(s.key), pending).returning(s.key, s.id, s.reason)
 
     def asking(self, keys: Sequence[int]) -> Asked:
         """Return the question what waits for these steps."""

@@ -82,11 +82,11 @@ class Pruning:
 
     @statement
     def _history(self) -> Any:
-        return self._t.history.delete().where(self._t.history.run.in_(self.db.dialect.keys("keys")))
+        return self._t.history.delete().where(self.db.dialect.keys("keys").holds(self._t.history.run))
 
     @statement
     def _runs(self) -> Any:
-        return self._t.runs.delete().where(self._t.runs.key.in_(self.db.dialect.keys("keys")))
+        return self._t.runs.delete().where(self.db.dialect.keys("keys").holds(self._t.runs.key))
 
     @statement
     def _hashes(self) -> Any:

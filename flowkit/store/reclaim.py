@@ -76,7 +76,7 @@ class Reclaim:
         s, b = self._t.steps, self.db.dialect.batch("seen", "key", "epoch", "at")
         cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
         # Whether it is still expired is asked again here, not taken from the list that was read before.
-        still = (s.key == b.c.key) & self.db.dialect.checked(
+        still = b.names(s.key) & self.db.dialect.checked(
             (s.status == "running") & (s.epoch == b.c.epoch) & (s.expires_at <= param("now"))
         )
         return s.update({s.status: move.target.value, **cleared, **change}).from_(b).where(still).returning(s.key)

@@ -44,7 +44,7 @@ class Revival:
 
     @statement
     def _dead(self) -> Any:
-        return self._select_dead().where(self._t.steps.key.in_(self.db.dialect.keys("keys")))
+        return self._select_dead().where(self.db.dialect.keys("keys").holds(self._t.steps.key))
 
     @statement
     def _dead_of_run(self) -> Any:
@@ -53,17 +53,17 @@ class Revival:
     @statement
     def _waiters(self) -> Any:
         d = self._t.deps
-        return d.select(d.target, d.waiter, d.role).where(d.target.in_(self.db.dialect.keys("keys")))
+        return d.select(d.target, d.waiter, d.role).where(self.db.dialect.keys("keys").holds(d.target))
 
     @statement
     def _targets(self) -> Any:
         d = self._t.deps
-        return d.select(d.target, d.waiter, d.role).where(d.waiter.in_(self.db.dialect.keys("keys")))
+        return d.select(d.target, d.waiter, d.role).where(self.db.dialect.keys("keys").holds(d.waiter))
 
     @statement
     def _standing(self) -> Any:
         s = self._t.steps
-        return s.select(s.key, s.id, s.status).where(s.key.in_(self.db.dialect.keys("keys")))
+        return s.select(s.key, s.id, s.status).where(self.db.dialect.keys("keys").holds(s.key))
 
     @statement
     def _revive(self) -> Any:
@@ -82,24 +82,24 @@ class Revival:
         }
         sources = sorted(status.value for status in REVIVE.sources)
         mine = self.db.dialect.checked(s.status.in_(sources) & (s.generation == b.c.seen))
-        return s.update(change).from_(b).where((s.key == b.c.key) & mine).returning(s.key)
+        return s.update(change).from_(b).where(b.names(s.key) & mine).returning(s.key)
 
     @statement
     def _recount(self) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("counts", "key", "left")
         pending = self.db.dialect.checked(s.status == "pending")
-        return s.update({s.deps_left: b.c.left}).from_(b).where((s.key == b.c.key) & pending)
+        return s.update({s.deps_left: b.c.left}).from_(b).where(b.names(s.key) & pending)
 
     @statement
     def _recount_gates(self) -> Any:
         g, b = self._t.gates, self.db.dialect.batch("counts", "key", "left", "failed")
-        return g.update({g.left: b.c.left, g.failed: b.c.failed}).from_(b).where(g.key == b.c.key)
+        return g.update({g.left: b.c.left, g.failed: b.c.failed}).from_(b).where(b.names(g.key))
 
     @statement
     def _repoint(self) -> Any:
         s, b = self._t.steps, self.db.dialect.batch("reasons", "key", "reason", texts={"reason"})
         canceled = self.db.dialect.checked(s.status == "canceled")
-        return s.update({s.reason: b.c.reason}).from_(b).where((s.key == b.c.key) & canceled)
+        return s.update({s.reason: b.c.reason}).from_(b).where(b.names(s.key) & canceled)
 
     def dead(self, tx: Session, keys: Iterable[int]) -> dict[int, DeadStep]:
         """Return those of the steps that are failed or canceled."""

@@ -133,7 +133,7 @@ class Runs:
             r.events: r.events + b.c.events,
             r.updated_at: param("now"),
         }
-        return r.update({**counted, **change}).from_(b).where((r.key == b.c.run) & self.db.dialect.checked(guard))
+        return r.update({**counted, **change}).from_(b).where(b.names(r.key, "run") & self.db.dialect.checked(guard))
 
     @statement
     def _cancel(self) -> Any:

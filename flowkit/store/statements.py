@@ -110,11 +110,12 @@ def statement(build: Callable[[Owner], Any]) -> cached_property[Statement]:
 def compile_query(database: Any, query: Any, placeholder: str) -> Statement:
     """Turn a peewee query into SQL; constants are written into it, so that partial indexes are recognised."""
     sql, markers = _compiled(database.get_sql_context(), query, placeholder)
-    lists = [marker.name for marker in markers if marker.write is not None]
+    lists = {marker.name for marker in markers if marker.write is not None}
     if len(lists) != 1:
         return Statement(sql, markers)
     text, places = _compiled(database.get_sql_context(single=True), query, placeholder)
-    bare = without_table(text)
+    needs_list = any(marker.write is not None and marker.column is None for marker in places)
+    bare = None if needs_list else without_table(text)
     return Statement(sql, markers, single=Single(bare, places, *lists) if bare is not None else None)
 
 

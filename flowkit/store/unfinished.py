@@ -63,7 +63,7 @@ class Unfinished:
     @statement
     def _results(self) -> Any:
         res = self._t.results
-        return res.select(res.step, res.body).where(res.step.in_(self.db.dialect.keys("keys")))
+        return res.select(res.step, res.body).where(self.db.dialect.keys("keys").holds(res.step))
 
     def runs(self) -> Iterator[tuple[int, str]]:
         """Yield the key and id of every run that has not ended, oldest first."""

@@ -117,7 +117,7 @@ class ResultViews(StepViews):
         s, r, lane, res = self._t.steps, self._t.runs, self._t.lanes, self._t.results
         query = s.select(s.id, lane.kind, res.body, res.sha256).join(r, on=(r.key == s.run)).switch(s)
         query = query.join(lane, on=(lane.id == s.lane)).switch(s).join(res, JOIN.LEFT_OUTER, on=(res.step == s.key))
-        return query.where((r.id == param("run")) & s.id.in_(self.db.dialect.texts("ids")))
+        return query.where((r.id == param("run")) & self.db.dialect.texts("ids").holds(s.id))
 
     def result(self, tx: Session, run_id: str, step_id: str) -> StepResult | None:
         """Return how a step ended and what it handed over; None only while it has not ended.

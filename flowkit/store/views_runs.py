@@ -99,7 +99,7 @@ class RunViews:
     @statement
     def _ids_of(self) -> Any:
         s = self._t.steps
-        return s.select(s.key, s.id).where(s.key.in_(self.db.dialect.keys("keys")))
+        return s.select(s.key, s.id).where(self.db.dialect.keys("keys").holds(s.key))
 
     @statement
     def _failed(self) -> Any:

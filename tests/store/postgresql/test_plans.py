@@ -36,6 +36,11 @@ def chain(run: RunBuilder, count: int) -> None:
         before = run.step(f"link{number}", echo, number, after=before)
 
 
+@package("plans/map")
+def mapped(run: RunBuilder, count: int) -> None:
+    run.map("part", echo, range(count))
+
+
 @pytest.fixture
 def url(postgres: Databases) -> Any:
     with postgres.empty() as place:
@@ -83,6 +88,22 @@ def test_what_a_step_reads_is_found_by_keys_also_where_tables_were_analyzed_whil
     monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
     monkeypatch.setattr(postgres_connection, "PLAN_USES", 1)
     assert read_per_step(url, analyzed=True) < READ_PER_STEP
+
+
+def test_what_a_batch_of_steps_needs_is_found_by_keys_also_where_tables_had_one_row_when_they_were_vacuumed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of such a table it is believed that each of its pages has one row, however many there are by then."""
+    monkeypatch.setattr(postgres_connection, "PLAN_SECONDS", 0.0)
+    monkeypatch.setattr(postgres_connection, "PLAN_USES", 1)
+    with Runtime(url, modules=[__name__], entry_points=False, max_workers=16) as rt, rt.workers():
+        rt.start_run(mapped, 1).wait()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        rt.pause_queue("parked")
+        rt.start_run(parked, BESIDE)
+        rt.start_run(mapped, LINKS).wait()
+    assert entries_read(url) / LINKS < READ_PER_STEP
 
 
 def test_statements_are_planned_anew_for_tables_that_have_grown_since(
