@@ -50,7 +50,7 @@ class Declaration:
         return lambda id, body, dedup_key: StepSpec(id, kind, body, *same, dedup_key, given.metadata, bindings)
 
 
-def encoded_input(kind: Kind, value: Any, owner: str, encode: Encode) -> bytes:
+def encoded_input(kind: Kind, value: Any, step_id: str, encode: Encode) -> bytes:
     """Return the JSON of a step's input; where none is given, that of the parameter's default.
 
     Raises:
@@ -60,17 +60,18 @@ def encoded_input(kind: Kind, value: Any, owner: str, encode: Encode) -> bytes:
     if not kind.takes_input:
         if value is MISSING or value is None:
             return NO_INPUT
-        raise GraphError(f"{owner}: executor {kind.name!r} takes no input, but was given {_shown(value)}")
+        raise GraphError(f"step {step_id!r}: executor {kind.name!r} takes no input, but was given {_shown(value)}")
     if value is MISSING:
         if kind.input_required:
-            raise GraphError(f"{owner}: executor {kind.name!r} needs an input, and none was given")
+            raise GraphError(f"step {step_id!r}: executor {kind.name!r} needs an input, and none was given")
         if kind.default is MISSING:
             return NO_INPUT
         value = kind.default
     elif isinstance(value, (StepHandle, StepGroup)):
-        raise GraphError(f"{owner}: bind {value!r} as a keyword: a handle is no input, its result is not there yet")
+        text = f"bind {value!r} as a keyword: a handle is no input, its result is not there yet"
+        raise GraphError(f"step {step_id!r}: {text}")
     # A fast encoder may hand out bytes that keep a page of spare room each; a copy has none, and a map makes many.
-    return bytes(memoryview(encode(value, kind.input_type, f"{owner}: input")))
+    return bytes(memoryview(encode(value, kind.input_type, f"step {step_id!r}: input")))
 
 
 def _shown(value: Any) -> str:
@@ -90,17 +91,18 @@ def checked_inputs(inputs: Any, owner: str) -> Iterable[Any]:
     return inputs
 
 
-def member_suffixes(
-    inputs: Iterable[Any], key: Callable[[Any], object] | None, owner: str
-) -> Iterator[tuple[str, Any]]:
-    """Yield ``[0]``, ``[1]``... or ``[key]`` with each input.
+def member_ids(
+    base: str, inputs: Iterable[Any], key: Callable[[Any], object] | None, owner: str
+) -> Iterator[tuple[str, str, Any]]:
+    """Yield ``[0]``, ``[1]``... or ``[key]``, the id that ends so, and the input.
 
     Raises:
-        GraphError: two inputs have the same key.
+        GraphError: two inputs have the same key, or one makes no id.
     """
     if key is None:
         for number, value in enumerate(inputs):
-            yield f"[{number}]", value
+            suffix = f"[{number}]"
+            yield suffix, shortened(base + suffix), value
         return
     if not callable(key):
         raise GraphError(f"{owner}: key: expected a function of an input, got {key!r}")
@@ -113,7 +115,8 @@ def member_suffixes(
         if text in seen:
             raise GraphError(f"{owner}: two inputs have the key {text!r}; keys must differ, for they make the ids")
         seen.add(text)
-        yield f"[{text}]", value
+        suffix = f"[{text}]"
+        yield suffix, _keyed_id(base, suffix), value
 
 
 def checked_id(value: Any, default: str) -> str:
@@ -127,8 +130,7 @@ def checked_id(value: Any, default: str) -> str:
     return str(value)
 
 
-def member_id(base: str, suffix: str) -> str:
-    """Return the id of one member of a map; raise ``GraphError`` if its key makes it none."""
+def _keyed_id(base: str, suffix: str) -> str:
     made = shortened(base + suffix)
     if not suffix.isascii() or not suffix.isprintable():
         problem = name_problem(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -12,8 +13,7 @@ from flowkit.dsl.declarations import (
     checked_id,
     checked_inputs,
     encoded_input,
-    member_id,
-    member_suffixes,
+    member_ids,
 )
 from flowkit.dsl.graph import DuplicateStep, Wait
 from flowkit.dsl.handles import StepGroup, StepHandle
@@ -136,7 +136,7 @@ class GraphBuilder:
         twin = self._twins.get((kind.name, options.dedup_key)) if options.dedup_key else None
         if twin is not None:
             return twin
-        body = encoded_input(kind, input, owner, self._encode)
+        body = encoded_input(kind, input, step_id, self._encode)
         declaration = Declaration(kind, options, bound)
         numbers = self._declare(declaration, [declaration.maker()(step_id, body, options.dedup_key)])
         self._wait(numbers, [*after, *(one.targets for one in bound)])
@@ -162,9 +162,9 @@ class GraphBuilder:
         options = self._options.read(owner, given, kind.definition)
         after = read_targets(self, given.pop("after", None), f"{owner}: after")
         bound = read_bindings(self, kind, given, owner)
-        suffixed = member_suffixes(checked_inputs(inputs, owner), key, owner)
+        ids = member_ids(base, checked_inputs(inputs, owner), key, owner)
         declaration = Declaration(kind, options, bound)
-        members = self._members(base, declaration, suffixed)
+        members = self._members(declaration, ids)
         numbers = self._declare(declaration, [member for member in members if isinstance(member, StepSpec)])
         place = None if members else self._place_of_empty(base)
         self._wait(numbers if place is None else (place,), [*after, *(one.targets for one in bound)])
@@ -173,13 +173,13 @@ class GraphBuilder:
         return StepGroup(self, numbers, base, kind.name, place)
 
     def _members(
-        self, base: str, declaration: Declaration, suffixed: Iterable[tuple[str, Any]]
+        self, declaration: Declaration, ids: Iterable[tuple[str, str, Any]]
     ) -> list[StepSpec | StepHandle[Any]]:
         """Return a new step for each input, or the one that was declared before with the same dedup key."""
         members: list[StepSpec | StepHandle[Any]] = []
         kind, made = declaration.kind, declaration.maker()
         shared, room = declaration.options.dedup_key, self._limit[0] - len(self._ids)
-        for suffix, value in suffixed:
+        for suffix, step_id, value in ids:
             own_key = shortened(shared + suffix) if shared else None
             twin = self._twins.get((kind.name, own_key)) if own_key else None
             if twin is not None:
@@ -188,9 +188,7 @@ class GraphBuilder:
             if not room:
                 self._refuse_more()
             room -= 1
-            step_id = member_id(base, suffix)
-            body = encoded_input(kind, value, f"step {step_id!r}", self._encode)
-            members.append(made(step_id, body, own_key))
+            members.append(made(step_id, encoded_input(kind, value, step_id, self._encode), own_key))
         return members
 
     def _remember(self, kind: Kind, members: Sequence[StepSpec | StepHandle[Any]], new: range) -> tuple[int, ...]:
@@ -210,11 +208,11 @@ class GraphBuilder:
         first = len(self._ids)
         if first + len(steps) > self._limit[0]:
             self._refuse_more()
-        added: dict[str, int] = {}
-        for number, step in enumerate(steps, start=first):
-            if step.id in self._numbers or step.id in added:
-                raise DuplicateStep(f"step id {step.id!r} is declared twice; ids are unique within a run")
-            added[step.id] = number
+        added = {step.id: number for number, step in enumerate(steps, start=first)}
+        if len(added) < len(steps) or not self._numbers.keys().isdisjoint(added):
+            counts = Counter([*self._ids, *(step.id for step in steps)])
+            twice = next(step.id for step in steps if counts[step.id] > 1)
+            raise DuplicateStep(f"step id {twice!r} is declared twice; ids are unique within a run")
         if steps:
             declaration.first, declaration.steps = first, steps
             self._declarations.append(declaration)

@@ -84,7 +84,7 @@ class Graphs:
         ids: dict[int, set[str]] = {}
         names: dict[int, set[str]] = {}
         for run, plan in plans:
-            ids.setdefault(run, set()).update((step.id for step in plan.steps), plan.stored_targets())
+            ids.setdefault(run, set()).update([step.id for step in plan.steps], plan.stored_targets())
             if repeatable := _dedup_names(plan):
                 names.setdefault(run, set()).update(repeatable.values())
         for run, asked in ids.items():
@@ -170,8 +170,8 @@ class Graphs:
 
 
 def _dedup_names(plan: Plan) -> dict[int, str]:
-    keyed = ((index, step) for index, step in enumerate(plan.steps) if step.dedup_key is not None)
-    return {index: dedup_name(step.kind, str(step.dedup_key)) for index, step in keyed}
+    steps = enumerate(plan.steps)
+    return {index: dedup_name(step.kind, step.dedup_key) for index, step in steps if step.dedup_key is not None}
 
 
 def _steps_in(rows: Iterable[Row]) -> dict[str, StoredStep]:
