@@ -65,7 +65,7 @@ class Attempt:
         return True
 
     def claim(self) -> bool:
-        """Say, once, that an executor is called for it now; False where it was settled before."""
+        """Note that an executor is called for it now, which keeps it from ``release``; False where it was settled."""
         with self._lock:
             self._claimed = not self._settled
             return self._claimed

@@ -171,13 +171,18 @@ class Crew:
         if not attempt.settle(settled):
             self._leave(attempt)
 
+    def _claims(self, attempt: Attempt) -> bool:
+        if attempt.claim():
+            self.begin(attempt)
+            return True
+        # It was given back before a thread was free for it.
+        attempt.ended = True
+        self._leave(attempt)
+        return False
+
     def _run(self, attempt: Attempt, *, interrupts: bool = False, hands_over: bool = False) -> None:
-        if not attempt.claim():
-            # It was given back before a thread was free for it.
-            attempt.ended = True
-            self._leave(attempt)
+        if not self._claims(attempt):
             return
-        self.begin(attempt)
         outcome = run_attempt(attempt, self._services, interrupts=interrupts)
         attempt.is_handed_over = hands_over
         self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
@@ -191,11 +196,8 @@ class Crew:
             self.wake.set()
 
     async def _run_async(self, attempt: Attempt) -> None:
-        if not attempt.claim():
-            attempt.ended = True
-            self._leave(attempt)
+        if not self._claims(attempt):
             return
-        self.begin(attempt)
         outcome = await run_attempt_async(attempt, self._services)
         task = asyncio.current_task()
         if task is not None and hasattr(task, "uncancel"):

@@ -341,3 +341,28 @@ def test_a_worker_goes_on_whatever_a_signal_raises_in_a_start(
         assert [runtime.start_run("once").result(timeout=30) for _ in range(3)] == [1, 1, 1]
         eventually(lambda: all(run.is_ended for run in runtime.runs()))
     assert {run.status.value for run in runtime.runs()} == {"succeeded"}
+
+
+def test_what_runs_already_is_not_given_back_where_a_signal_interrupts_the_start_that_launched_it(
+    open_runtime: OpenInMemory, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over, here, interrupts = ThreadPool.start, threading.get_ident(), [KeyboardInterrupt]
+
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    def interrupted(pool: ThreadPool, attempts: Any) -> None:
+        hand_over(pool, attempts)
+        if threading.get_ident() == here and interrupts:
+            meeting.expect()
+            raise interrupts.pop()
+
+    runtime = open_runtime(held, story("once", lambda run: run.step("a", held)))
+    with at_rest(runtime):
+        monkeypatch.setattr(ThreadPool, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.start_run("once", run_id="one")
+        meeting.let_go()
+        assert runtime.handle("one").wait(30).status == "succeeded"
+    assert outcomes(runtime, "one", "a") == [(1, "succeeded")]
