@@ -159,7 +159,7 @@ class NewGraph:
                 bindings = spec.bindings
                 bound = bindings_to_text([(binding, self._places(binding.spans)) for binding in bindings])
             texts = (retry_to_text(spec.retry), spec.timeout, bound, spec.metadata)
-            yield (keys[index], *texts, hashlib.sha256(spec.input).digest(), spec.input)
+            yield (keys[index], *texts, bytearray(hashlib.sha256(spec.input).digest()), bytearray(spec.input))
 
     def _places(self, spans: Sequence[Span]) -> list[tuple[int, int]]:
         placed = self.placed

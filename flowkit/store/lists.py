@@ -6,6 +6,8 @@ tables: measured, 11 us for a SELECT by a list of one key and 4 us by the key, 2
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
@@ -63,6 +65,28 @@ def picked_of_one(markers: Sequence[Marker], listed: str) -> Pick:
     if any(marker.column == VALUE for marker in markers):
         return _written(markers, lambda values: pick((*values_of(values), values[listed][0])))
     return _written(markers, lambda values: pick((*values_of(values), *values[listed][0])))
+
+
+def without_nulls(sql: str, rows: Sequence[Sequence[Any]]) -> tuple[str, Iterable[Sequence[Any]]]:
+    """Return an INSERT with NULL written where no row has a value, and the rows without these places.
+
+    Of every None the sqlite3 module asks whether somebody adapts it: measured, 0.24 us, four times as long as a number.
+    """
+    count = len(rows)
+    empty = [at for at, value in enumerate(rows[0]) if value is None]
+    empty = [at for at in empty if [row[at] for row in rows].count(None) == count]
+    if not empty:
+        return sql, rows
+    text, pick = _spared(sql, tuple(empty))
+    return text, map(pick, rows)
+
+
+@functools.lru_cache(maxsize=256)
+def _spared(sql: str, empty: tuple[int, ...]) -> tuple[str, Pick]:
+    pieces = sql.split("?")
+    places = ["NULL" if at in empty else "?" for at in range(len(pieces) - 1)]
+    kept = [at for at, place in enumerate(places) if place == "?"]
+    return "".join(itertools.chain(*zip(pieces, places), pieces[-1:])), picker(kept)
 
 
 def _written(markers: Sequence[Marker], pick: Pick) -> Pick:

@@ -36,7 +36,7 @@ class PostgresSession(Session):
         if len(rows) == 1:
             self._send(statement.sql, rows[0], 1)
         elif statement.bulk is None:
-            super().many(statement, rows)
+            self._raw.executemany(statement.sql, rows)
         else:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[start : start + ROWS_AT_ONCE]

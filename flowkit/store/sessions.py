@@ -8,9 +8,13 @@ from typing import Any
 
 from flowkit.clock import Clock, Micros
 from flowkit.store.dialect import Dialect
+from flowkit.store.lists import without_nulls
 from flowkit.store.statements import Asked, Statement
 
 Row = tuple[Any, ...]
+
+FEW = 8
+"""With so few rows, to look for what may be left out takes longer than it spares."""
 
 
 class Session:
@@ -82,7 +86,9 @@ class Session:
 
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters, given in the statement's order."""
-        if rows:
+        if len(rows) > FEW:
+            self._raw.executemany(*without_nulls(statement.sql, rows))
+        elif rows:
             self._raw.executemany(statement.sql, rows)
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
