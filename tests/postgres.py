@@ -19,8 +19,8 @@ import pytest
 
 from flowkit.clock import SystemClock
 from flowkit.store.check import install_guard
-from flowkit.store.dialect import PostgresDialect
 from flowkit.store.postgres import PostgresConnector
+from flowkit.store.postgres_dialect import PostgresDialect
 from flowkit.store.postgres_store import PostgresStore
 from flowkit.store.stores import Store, store_of
 from flowkit.store.tables import make_tables

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -26,28 +26,26 @@ class Declaration:
     """Steps declared by one call: they differ in nothing but id, input and dedup key.
 
     Attributes:
-        first: the number of the first of them.
-        steps: without their bindings, for what is bound may be declared later.
+        bound: not resolved yet, for what is bound may be declared later.
+        inputs: as JSON.
+        dedup_keys: of each its own, where the options have one.
+        first: the number of the first of them, once they are declared.
     """
 
     kind: Kind
     options: Options
     bound: tuple[Bound, ...]
+    ids: list[str] = attrs.field(factory=list)
+    inputs: list[bytes] = attrs.field(factory=list)
+    dedup_keys: list[str] = attrs.field(factory=list)
     first: int = 0
-    steps: Sequence[StepSpec] = ()
 
-    def specs(self, bindings: tuple[Binding, ...]) -> Sequence[StepSpec]:
+    def spec(self, bindings: tuple[Binding, ...]) -> StepSpec:
         """Return the steps as they are handed to the store."""
-        if not bindings:
-            return self.steps
-        made = self.maker(bindings)
-        return [made(step.id, step.input, step.dedup_key) for step in self.steps]
-
-    def maker(self, bindings: tuple[Binding, ...] = ()) -> Callable[[str, bytes, str | None], StepSpec]:
-        """Return what makes one of the steps from its id, its input as JSON, and its own dedup key."""
-        given, kind = self.options, self.kind.name
-        same = (given.queue, given.priority, given.retry, given.timeout, given.delay, given.allow_failure)
-        return lambda id, body, dedup_key: StepSpec(id, kind, body, *same, dedup_key, given.metadata, bindings)
+        given = self.options
+        policy = (given.queue, given.priority, given.retry, given.timeout, given.delay, given.allow_failure)
+        own = (self.dedup_keys or None, given.metadata, bindings)
+        return StepSpec(self.kind.name, self.ids, self.inputs, *policy, *own)
 
 
 def encoded_input(kind: Kind, value: Any, step_id: str, encode: Encode) -> bytes:

@@ -64,7 +64,7 @@ def _duration(owner: str, field: str, value: Any, *, exclusive: bool = False) ->
 
 @struct
 class Options:
-    """The options of one declaration, resolved; what a ``StepSpec`` holds besides id, kind, input and bindings."""
+    """The options of one declaration, resolved; what a ``StepSpec`` holds besides kind, ids, inputs and bindings."""
 
     queue: str
     priority: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -47,11 +46,11 @@ class Assembly:
             LimitExceeded: too many edges.
         """
         wiring = wire(self.waits, self.ids, self.resolve)
-        steps = itertools.chain.from_iterable(self._specs(declaration) for declaration in self.declarations)
-        return Plan(tuple(steps), wiring.gates, wiring.edges, output)
+        specs = tuple(self._spec(declaration) for declaration in self.declarations)
+        return Plan(specs, wiring.gates, wiring.edges, output)
 
-    def _specs(self, declaration: Declaration) -> Sequence[StepSpec]:
-        return declaration.specs(tuple(self._binding(declaration, bound) for bound in declaration.bound))
+    def _spec(self, declaration: Declaration) -> StepSpec:
+        return declaration.spec(tuple(self._binding(declaration, bound) for bound in declaration.bound))
 
     def _binding(self, declaration: Declaration, bound: Bound) -> Binding:
         spans = resolved_spans(bound.targets.nodes, resolving(self.resolve, self.ids[declaration.first]))

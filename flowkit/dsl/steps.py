@@ -17,13 +17,13 @@ from flowkit.dsl.declarations import (
 )
 from flowkit.dsl.graph import DuplicateStep, Wait
 from flowkit.dsl.handles import StepGroup, StepHandle
-from flowkit.dsl.kinds import MISSING, Kind, KindBook, Registry
+from flowkit.dsl.kinds import MISSING, KindBook, Registry
 from flowkit.dsl.options import OptionReader
 from flowkit.dsl.planning import Assembly
 from flowkit.dsl.typing import MapCall, StepCall
 from flowkit.errors import GraphError, LimitExceeded
 from flowkit.model.names import shortened
-from flowkit.model.plan import Node, Output, Plan, StepSpec
+from flowkit.model.plan import Node, Output, Plan
 
 
 class GraphBuilder:
@@ -136,14 +136,10 @@ class GraphBuilder:
         twin = self._twins.get((kind.name, options.dedup_key)) if options.dedup_key else None
         if twin is not None:
             return twin
-        body = encoded_input(kind, input, step_id, self._encode)
-        declaration = Declaration(kind, options, bound)
-        numbers = self._declare(declaration, [declaration.maker()(step_id, body, options.dedup_key)])
+        body, key = encoded_input(kind, input, step_id, self._encode), options.dedup_key
+        numbers = self._declare(Declaration(kind, options, bound, [step_id], [body], [key] if key else []))
         self._wait(numbers, [*after, *(one.targets for one in bound)])
-        handle: StepHandle[Any] = StepHandle(self, numbers[0], step_id, kind.name)
-        if options.dedup_key:
-            self._twins[kind.name, options.dedup_key] = handle
-        return handle
+        return self._twins[kind.name, key] if key else StepHandle(self, numbers[0], step_id, kind.name)
 
     def _map(
         self,
@@ -164,61 +160,56 @@ class GraphBuilder:
         bound = read_bindings(self, kind, given, owner)
         ids = member_ids(base, checked_inputs(inputs, owner), key, owner)
         declaration = Declaration(kind, options, bound)
-        members = self._members(declaration, ids)
-        numbers = self._declare(declaration, [member for member in members if isinstance(member, StepSpec)])
+        twins = self._add_members(declaration, ids)
+        new = self._declare(declaration)
+        members = _filled(twins, new) if twins else new
         place = None if members else self._place_of_empty(base)
-        self._wait(numbers if place is None else (place,), [*after, *(one.targets for one in bound)])
-        if options.dedup_key:
-            return StepGroup(self, self._remember(kind, members, numbers), base, kind.name, place)
-        return StepGroup(self, numbers, base, kind.name, place)
+        self._wait(new if place is None else (place,), [*after, *(one.targets for one in bound)])
+        return StepGroup(self, members, base, kind.name, place)
 
-    def _members(
-        self, declaration: Declaration, ids: Iterable[tuple[str, str, Any]]
-    ) -> list[StepSpec | StepHandle[Any]]:
-        """Return a new step for each input, or the one that was declared before with the same dedup key."""
-        members: list[StepSpec | StepHandle[Any]] = []
-        kind, made = declaration.kind, declaration.maker()
-        shared, room = declaration.options.dedup_key, self._limit[0] - len(self._ids)
+    def _add_members(self, declaration: Declaration, ids: Iterable[tuple[str, str, Any]]) -> list[int | None]:
+        """Add a step for each input; with a dedup key, return which of them were declared before, as what number."""
+        shared, kind = declaration.options.dedup_key, declaration.kind.name
+        twins: list[int | None] = []
         for suffix, step_id, value in ids:
-            own_key = shortened(shared + suffix) if shared else None
-            twin = self._twins.get((kind.name, own_key)) if own_key else None
-            if twin is not None:
-                members.append(twin)
+            if shared is None:
+                self._add(declaration, step_id, value, None)
                 continue
-            if not room:
-                self._refuse_more()
-            room -= 1
-            members.append(made(step_id, encoded_input(kind, value, step_id, self._encode), own_key))
-        return members
+            own_key = shortened(shared + suffix)
+            twin = self._twins.get((kind, own_key))
+            twins.append(None if twin is None else twin._number)
+            if twin is None:
+                self._add(declaration, step_id, value, own_key)
+        return twins
 
-    def _remember(self, kind: Kind, members: Sequence[StepSpec | StepHandle[Any]], new: range) -> tuple[int, ...]:
-        fresh = iter(new)
-        numbers: list[int] = []
-        for member in members:
-            if isinstance(member, StepHandle):
-                numbers.append(member._number)
-                continue
-            numbers.append(next(fresh))
-            if member.dedup_key:
-                self._twins[kind.name, member.dedup_key] = StepHandle(self, numbers[-1], member.id, kind.name)
-        return tuple(numbers)
-
-    def _declare(self, declaration: Declaration, steps: list[StepSpec]) -> range:
-        """Add steps, all or none of them, and return their numbers."""
-        first = len(self._ids)
-        if first + len(steps) > self._limit[0]:
+    def _add(self, declaration: Declaration, step_id: str, value: Any, dedup_key: str | None) -> None:
+        """Add a step to what is about to be declared."""
+        if len(self._ids) + len(declaration.ids) >= self._limit[0]:
             self._refuse_more()
-        added = {step.id: number for number, step in enumerate(steps, start=first)}
-        if len(added) < len(steps) or not self._numbers.keys().isdisjoint(added):
-            counts = Counter([*self._ids, *(step.id for step in steps)])
-            twice = next(step.id for step in steps if counts[step.id] > 1)
+        declaration.inputs.append(encoded_input(declaration.kind, value, step_id, self._encode))
+        declaration.ids.append(step_id)
+        if dedup_key is not None:
+            declaration.dedup_keys.append(dedup_key)
+
+    def _declare(self, declaration: Declaration) -> range:
+        """Declare steps, all or none of them, and return their numbers."""
+        first, ids, kind = len(self._ids), declaration.ids, declaration.kind.name
+        if first + len(ids) > self._limit[0]:
+            self._refuse_more()
+        numbers = range(first, first + len(ids))
+        added = dict(zip(ids, numbers))
+        if len(added) < len(ids) or not self._numbers.keys().isdisjoint(added):
+            counts = Counter([*self._ids, *ids])
+            twice = next(id for id in ids if counts[id] > 1)
             raise DuplicateStep(f"step id {twice!r} is declared twice; ids are unique within a run")
-        if steps:
-            declaration.first, declaration.steps = first, steps
+        if ids:
+            declaration.first = first
             self._declarations.append(declaration)
             self._numbers.update(added)
-            self._ids.extend(added)
-        return range(first, first + len(steps))
+            self._ids.extend(ids)
+        for number, id, key in zip(numbers, ids, declaration.dedup_keys):
+            self._twins[kind, key] = StepHandle(self, number, id, kind)
+        return numbers
 
     def _wait(self, waiters: Sequence[Node], targets: Iterable[Targets]) -> None:
         self._waits.extend(Wait(waiters, one) for one in targets if waiters)
@@ -246,3 +237,8 @@ class GraphBuilder:
         plan = Assembly(self._declarations, self._ids, self._waits, self._resolve).plan(output)
         self._is_finished = True
         return plan
+
+
+def _filled(twins: Iterable[int | None], new: Iterable[int]) -> tuple[int, ...]:
+    fresh = iter(new)
+    return tuple(next(fresh) if twin is None else twin for twin in twins)

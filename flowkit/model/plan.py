@@ -1,9 +1,15 @@
-"""What a builder hands to the store: new steps, their edges and gates, as one value that is checked before BEGIN."""
+"""What a builder hands to the store: new steps, their edges and gates, as one value that is checked before BEGIN.
+
+Steps stay together as they were declared: what those of a map share is said, looked at and written once for all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Union
+
+import attrs
 
 from flowkit.clock import Micros
 from flowkit.model.retry import Retry
@@ -38,18 +44,23 @@ class Binding:
 
 @struct
 class StepSpec:
-    """A step as it was asked for."""
+    """Steps as one declaration asked for them: one, or one for each input of a map.
 
-    id: str
+    Attributes:
+        inputs: as JSON, one for each of the *ids*.
+        dedup_keys: likewise, where they have any.
+    """
+
     kind: str
-    input: bytes
+    ids: Sequence[str]
+    inputs: Sequence[bytes]
     queue: str = DEFAULT_QUEUE
     priority: int = 0
     retry: Retry = DEFAULT_RETRY
     timeout: Micros | None = None
     delay: Micros = 0
     allow_failure: bool = False
-    dedup_key: str | None = None
+    dedup_keys: Sequence[str] | None = None
     metadata: str | None = None
     bindings: tuple[Binding, ...] = ()
 
@@ -75,19 +86,45 @@ class Output:
 class Plan:
     """New steps in declaration order, the gates after them, and every edge among them and to stored steps.
 
-    A node's number is its place: ``0 .. len(steps) - 1`` are steps, the next ``len(gates)`` numbers are gates. A gate
+    A node's number is its place: ``0 .. len(ids) - 1`` are steps, the next ``len(gates)`` numbers are gates. A gate
     stands for a group that several steps wait for; its name is the group's, for people.
+
+    Attributes:
+        ids: of all steps.
     """
 
-    steps: tuple[StepSpec, ...]
+    specs: tuple[StepSpec, ...]
     gates: tuple[str, ...] = ()
     edges: tuple[Edge, ...] = ()
     output: Output | None = None
+    ids: list[str] = attrs.field(init=False, repr=False, eq=False)
+
+    @ids.default
+    def _ids_of_all(self) -> list[str]:
+        return list(itertools.chain.from_iterable(spec.ids for spec in self.specs))
+
+    def numbered(self) -> Iterator[tuple[range, StepSpec]]:
+        """Yield the places of each declaration's steps, and the declaration."""
+        first = 0
+        for spec in self.specs:
+            yield range(first, first + len(spec.ids)), spec
+            first += len(spec.ids)
+
+    def dedup_keys(self) -> dict[int, tuple[str, str]]:
+        """Return, by place, kind and key of the steps that have a dedup key."""
+        if not any(spec.dedup_keys for spec in self.specs):
+            return {}
+        return {
+            place: (spec.kind, key)
+            for places, spec in self.numbered()
+            if spec.dedup_keys is not None
+            for place, key in zip(places, spec.dedup_keys)
+        }
 
     def stored_targets(self) -> set[str]:
         """Return the ids of stored steps that this plan waits for, binds or names."""
         names = {edge.target for edge in self.edges if isinstance(edge.target, str)}
-        spans = (span for step in self.steps for binding in step.bindings for span in binding.spans)
+        spans = (span for spec in self.specs for binding in spec.bindings for span in binding.spans)
         return names | {span for span in spans if isinstance(span, str)}
 
 

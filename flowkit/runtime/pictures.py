@@ -61,7 +61,7 @@ def graph_of_package(runtime: Reads, package: str, input: Any) -> Graph:
 
 def planned(title: str, plan: Plan) -> Graph:
     """Return the graph of a plan that stands by itself."""
-    nodes = [Node(step.id, step.kind) for step in plan.steps]
+    nodes = [Node(id, spec.kind) for spec in plan.specs for id in spec.ids]
     edges = tuple(
         Edge(_number(edge.target, plan), _number(edge.waiter, plan), "requires" if edge.required else "optional")
         for edge in plan.edges
@@ -75,4 +75,4 @@ def planned(title: str, plan: Plan) -> Graph:
 
 def _number(place: int, plan: Plan) -> int:
     # A gate's number must be none of a step's, also where one more is drawn than the plan has.
-    return place if place < len(plan.steps) else -1 - place
+    return place if place < len(plan.ids) else -1 - place

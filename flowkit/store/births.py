@@ -34,12 +34,14 @@ class Born:
         left: how many dependencies (or, of a gate, members) are still open.
         failed: of a gate, how many members have ended without success.
         reason: why a step is born canceled.
+        is_plain: whether nothing waits for anything, and all are ready.
     """
 
     status: list[StepStatus]
     left: list[int]
     failed: list[int]
     reason: dict[int, str]
+    is_plain: bool = False
 
 
 def births(plan: Plan, stored: Mapping[Node, Standing]) -> Born:
@@ -48,9 +50,10 @@ def births(plan: Plan, stored: Mapping[Node, Standing]) -> Born:
     Args:
         stored: by id, the stored steps that the plan points at; by place, those that stand for a repeated dedup key.
     """
-    total = len(plan.steps) + len(plan.gates)
+    total = len(plan.ids) + len(plan.gates)
     born = Born([StepStatus.READY] * total, [0] * total, [0] * total, {})
     if not plan.edges and not stored:
+        born.is_plain = True
         return born
     into: dict[int, list[Edge]] = {}
     waiters: dict[int, list[int]] = {}
@@ -78,7 +81,7 @@ def births(plan: Plan, stored: Mapping[Node, Standing]) -> Born:
 def _settle_birth(
     node: int, edges: Iterable[Edge], stored: Mapping[Node, Standing], plan: Plan, born: Born
 ) -> None:
-    is_gate = node >= len(plan.steps)
+    is_gate = node >= len(plan.ids)
     seen: set[object] = set()
     for edge in sorted(edges, key=lambda edge: not edge.required):
         standing = stored.get(edge.target)
@@ -104,7 +107,7 @@ def _settle_birth(
 def _condition(target: Node, standing: Standing | None, plan: Plan, born: Born) -> tuple[bool, bool]:
     """Say whether a target is still open, and whether something in it has ended without success."""
     if standing is None and isinstance(target, int):
-        if target >= len(plan.steps):
+        if target >= len(plan.ids):
             return born.left[target] > 0, born.failed[target] > 0
         status = born.status[target]
     else:
@@ -117,4 +120,4 @@ def _reason(target: Node, standing: Standing | None, plan: Plan, born: Born) -> 
     if standing is not None:
         return f"dependency:{standing.id}"
     assert isinstance(target, int)
-    return born.reason[target] if target >= len(plan.steps) else f"dependency:{plan.steps[target].id}"
+    return born.reason[target] if target >= len(plan.ids) else f"dependency:{plan.ids[target]}"

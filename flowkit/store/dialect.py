@@ -1,15 +1,13 @@
-"""What SQLite and PostgreSQL do differently, each with the reason."""
+"""What databases do differently, as the questions that store modules ask, and the answers of SQLite."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-import attrs
 import peewee
 
-from flowkit.store.lists import VALUE, Array, Arrays, Listed, Marker, Rows, numbers, place, texts, writer_of
+from flowkit.store.lists import VALUE, Listed, Marker, Rows, named_numbers, numbers, place, texts, writer_of
 from flowkit.store.statements import Statement, compile_query
 
 
@@ -21,6 +19,8 @@ class Dialect(Protocol):
     begin_reading: str
     one_writer: bool
     elsewhere: str
+    shares: int
+    """From how many rows on it is faster to bind once what they share, and then only what tells them apart."""
 
     @property
     def database(self) -> Any:
@@ -49,6 +49,9 @@ class Dialect(Protocol):
 
     def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return a table ``b`` from parameter *name*, a list of rows; *texts* are its columns of text."""
+
+    def members(self, name: str) -> Any:
+        """Return a table of ``text`` and ``number`` from parameter *name*, numbers by their texts."""
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -96,6 +99,7 @@ class SQLiteDialect:
     begin_reading = "BEGIN"
     one_writer = True
     elsewhere = "give flowkit a file of its own"
+    shares = 8
 
     def __init__(self) -> None:
         self.database = peewee.SqliteDatabase(None)
@@ -124,6 +128,12 @@ class SQLiteDialect:
         ]
         cells = {column: place(Marker(name, column=number)) for number, column in enumerate(columns)}
         return Rows(peewee.fn.json_each(place(Marker(name, writer_of(texts)))), picked, cells).alias("b")
+
+    def members(self, name: str) -> Any:
+        """Return the bound numbers, as the members of a JSON object: to pick elements of a list takes twice as long."""
+        pairs = peewee.fn.json_each(place(Marker(name, named_numbers)))
+        columns = [peewee.SQL("key").alias("text"), peewee.SQL("value").alias("number")]
+        return peewee.Select([pairs], columns).alias("m")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -168,132 +178,3 @@ class SQLiteDialect:
     def counting_on(self) -> str | None:
         """Return nothing: the next number is one more than the highest."""
         return None
-
-
-_TYPES = {"AUTO": "integer", "BIGINT": "bigint", "INT": "integer", "TEXT": "text", "BLOB": "bytea"}
-
-
-@attrs.define
-class PostgresDialect:
-    """PostgreSQL: many writers at a time, so rows are locked in one order: runs by key, then queues, then steps.
-
-    Every lock is ``NO KEY UPDATE``: a foreign key's check, which asks for a share of the key, then never waits.
-    """
-
-    namespace: str
-    database: Any = attrs.field(factory=lambda: peewee.PostgresqlDatabase(None, prefer_psycopg3=True))
-
-    name = "postgresql"
-    # Read committed: each statement sees what was committed before it began, so what is read after a lock is current.
-    begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
-    begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-    one_writer = False
-    elsewhere = "give flowkit a schema of its own, PostgresStore(..., schema=...)"
-
-    @property
-    def schema(self) -> str:
-        """The schema, quoted."""
-        return '"' + self.namespace.replace('"', '""') + '"'
-
-    @property
-    def sequences(self) -> Mapping[str, str]:
-        """The sequence of runs' keys, and the one that PostgreSQL itself makes for lanes."""
-        return {"run": f"{self.schema}.run_keys", "lane": f"{self.schema}.lanes_id_seq"}
-
-    def compile(self, query: Any) -> Statement:
-        """Return *query* as a statement; a plain INSERT of one row also as one of many."""
-        statement = compile_query(self.database, query, "%s")
-        if not isinstance(query, peewee.ModelInsert) or "ON CONFLICT" in statement.sql:
-            return statement
-        # One statement for all rows costs the server a tenth of as many statements.
-        head, values = statement.sql.split(" VALUES ", 1)
-        fields = query.model._meta.fields
-        types = [f"%s::{_TYPES[fields[marker.name].field_type]}[]" for marker in statement.markers]
-        names = [f"c{number}" for number in range(len(types))]
-        picked = values.replace("%s", "b.{}").strip("()").format(*names)
-        bulk = f"{head} SELECT {picked} FROM unnest({', '.join(types)}) AS b({', '.join(names)})"
-        return attrs.evolve(statement, bulk=bulk)
-
-    def keys(self, name: str) -> Any:
-        """Return the bound integers."""
-        elements = self._elements(name, numbers)
-        return Array(peewee.Select([elements], [peewee.SQL("e::bigint")]), self._cell(name, VALUE, "bigint"))
-
-    def texts(self, name: str) -> Any:
-        """Return the bound strings."""
-        return Array(peewee.Select([self._elements(name, texts)], [peewee.SQL("e")]), self._cell(name, VALUE, "text"))
-
-    def _elements(self, name: str, write: Callable[[Any], str]) -> Any:
-        return peewee.fn.json_array_elements_text(place(Marker(name, write)).cast("json")).alias("e")
-
-    @staticmethod
-    def _cell(name: str, column: int, type_: str) -> Any:
-        # As text, for a number's type depends on how large it is, and with it which statement is prepared.
-        return place(Marker(name, str, column)).cast(type_)
-
-    def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
-        """Return the bound rows as a table ``b``; what is not said to be text is a number."""
-        types = {column: "text" if column in texts else "bigint" for column in columns}
-        picked = [
-            peewee.SQL(f"(e->>{number})::{types[column]}").alias(column) for number, column in enumerate(columns)
-        ]
-        cells = {column: self._cell(name, number, types[column]) for number, column in enumerate(columns)}
-        elements = peewee.fn.json_array_elements(place(Marker(name, writer_of(texts))).cast("json")).alias("e")
-        return Arrays(elements, picked, cells).alias("b")
-
-    def text_in(self, column: Any, name: str) -> Any:
-        """Return the text that a JSON object in a column has under a name."""
-        return peewee.fn.json_extract_path_text(column.cast("json"), name)
-
-    def locked(self, query: Any) -> Any:
-        """Return *query* with its rows locked."""
-        return query.for_update("FOR NO KEY UPDATE")
-
-    def claimed(self, query: Any) -> Any:
-        """Return *query* with those of its rows locked that nobody else holds; it never waits."""
-        return query.for_update("FOR NO KEY UPDATE SKIP LOCKED")
-
-    def among(self, column: Any, query: Any) -> Any:
-        """Return the condition that *column* is in a query; after IN one that locks may be asked again for each row."""
-        return column == peewee.fn.ANY(peewee.fn.ARRAY(query))
-
-    def checked(self, condition: Any) -> Any:
-        """Return *condition* so that no partial index is taken for it, whose rows may be few now and many soon."""
-        return peewee.fn.COALESCE(condition, peewee.SQL("false"))
-
-    def alone(self, name: str) -> Any:
-        """Return a query that takes a lock for each string, of this store alone; it ends with the transaction."""
-        mine = peewee.fn.hashtextextended(peewee.SQL("e"), zlib.crc32(self.schema.encode()))
-        return peewee.Select([self._elements(name, texts)], [peewee.fn.pg_advisory_xact_lock(mine)])
-
-    @property
-    def under_way(self) -> int:
-        """The lock that every transaction which may lease holds, together with all others."""
-        return zlib.crc32(f"leasing {self.schema}".encode())
-
-    def columns_of(self, name: str) -> str:
-        """Return SQL that gives the names of a table's columns, those of the system among them."""
-        return f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({_quoted(f'{self.schema}.{name}')})"
-
-    def migrating(self) -> str | None:
-        """Return SQL that waits until no other process migrates this schema; the lock ends with the transaction."""
-        return f"SELECT pg_advisory_xact_lock(hashtextextended({_quoted(f'flowkit.{self.namespace}')}, 0))"
-
-    def founding(self) -> tuple[str, ...]:
-        """Return SQL that makes the schema, who found it there needs no right to make one, and the sequence of runs."""
-        missing = f"to_regnamespace({_quoted(self.schema)}) IS NULL"
-        schema = f"DO $$ BEGIN IF {missing} THEN CREATE SCHEMA {self.schema}; END IF; END $$"
-        return schema, f"CREATE SEQUENCE {self.sequences['run']}"
-
-    def holding(self, names: Collection[str]) -> str | None:
-        """Return SQL that waits for those who write, and keeps others from it; readers go on."""
-        return f"LOCK TABLE {', '.join(f'{self.schema}.{name}' for name in names)} IN EXCLUSIVE MODE"
-
-    def counting_on(self) -> str | None:
-        """Return SQL that sets the sequence of the lanes."""
-        sequence = f"pg_get_serial_sequence({_quoted(f'{self.schema}.lanes')}, 'id')"
-        return f"SELECT setval({sequence}, COALESCE(max(id), 0) + 1, false) FROM {self.schema}.lanes"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

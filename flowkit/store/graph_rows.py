@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from flowkit.clock import Micros
 from flowkit.model.names import joined
-from flowkit.model.plan import Binding, Node, Plan, Span, nodes_of, spans_of
+from flowkit.model.plan import Node, Plan, Span, StepSpec, nodes_of, spans_of
 from flowkit.model.states import StepStatus
 from flowkit.model.struct import struct
 from flowkit.store.births import Born
@@ -21,6 +21,13 @@ from flowkit.store.specs import bindings_to_text, retry_to_text
 Row = tuple[Any, ...]
 
 _READY = (StepStatus.READY.value, None)
+
+SHARED = (
+    *("lane", "status", "reason", "allow_failure", "max_attempts", "priority"),
+    *("scheduled_at", "created_at", "ended_at", "ready_at", "delayed_until", "delay"),
+    *("deps_left", "parent", "depth"),
+)
+"""The columns that the steps of a map have in common when they are born."""
 
 
 @struct
@@ -58,36 +65,46 @@ class GraphRows:
     """Rows of new steps, their specs, gates and edges, gathered until they are written.
 
     Attributes:
+        alike: groups of steps that differ in nothing but id and key, as values of the statement that writes one.
         delayed_at: by the clock of which instant steps are due later, if any are.
         lanes: those of the steps, by queue and kind.
-        by_id, by_dedup: emitted steps among them, of each run, by id and by what ``dedup_name`` gives: a plan that is
-            added later may point at them.
+        by_id, by_dedup: keys of emitted steps among them, of each run, by id, and ids by what ``dedup_name`` gives: a
+            plan that is added later may point at them.
+        waiting: how those of them stand that are not ready.
         stored_ids, stored_names: likewise the steps that are stored, as far as plans that will be added ask for them.
     """
 
     steps: list[Row] = attrs.field(factory=list)
+    alike: list[dict[str, Any]] = attrs.field(factory=list)
     specs: list[Row] = attrs.field(factory=list)
     gates: list[Row] = attrs.field(factory=list)
     deps: list[Row] = attrs.field(factory=list)
     delayed_at: Micros | None = None
     lanes: dict[tuple[str, str], int] = attrs.field(factory=dict)
-    by_id: dict[int, dict[str, Row]] = attrs.field(factory=dict)
-    by_dedup: dict[int, dict[str, Row]] = attrs.field(factory=dict)
+    by_id: dict[int, dict[str, int]] = attrs.field(factory=dict)
+    by_dedup: dict[int, dict[str, str]] = attrs.field(factory=dict)
+    waiting: dict[int, StepStatus] = attrs.field(factory=dict)
     stored_ids: dict[int, dict[str, StoredStep]] = attrs.field(factory=dict)
     stored_names: dict[int, dict[str, StoredStep]] = attrs.field(factory=dict)
 
-    def remember(self, run: int, steps: Sequence[Row]) -> None:
-        """Let plans that are added later find steps of a run."""
-        self.by_id.setdefault(run, {}).update({row[2]: row for row in steps})
-        self.by_dedup.setdefault(run, {}).update({row[-1]: row for row in steps if row[-1] is not None})
-
     def known(self, run: int, ids: set[str]) -> dict[str, StoredStep]:
         """Return the run's steps that have one of these ids, stored ones and those among the rows."""
-        return _found(self.stored_ids.get(run, {}), self.by_id.get(run, {}), ids)
+        stored, new = self.stored_ids.get(run, {}), self.by_id.get(run, {})
+        return {
+            **{id: stored[id] for id in ids & stored.keys()},
+            **{id: self._new(new[id], id) for id in ids & new.keys()},
+        }
 
     def repeated(self, run: int, names: set[str]) -> dict[str, StoredStep]:
         """Return the run's steps that have one of these dedup names, stored ones and those among the rows."""
-        return _found(self.stored_names.get(run, {}), self.by_dedup.get(run, {}), names)
+        stored, new = self.stored_names.get(run, {}), self.by_dedup.get(run, {})
+        return {
+            **{name: stored[name] for name in names & stored.keys()},
+            **{name: self._new(self.by_id[run][new[name]], new[name]) for name in names & new.keys()},
+        }
+
+    def _new(self, key: int, id: str) -> StoredStep:
+        return StoredStep(key, id, self.waiting.get(key, StepStatus.READY))
 
 
 @struct
@@ -108,58 +125,97 @@ class NewGraph:
 
     @new.default
     def _not_aliases(self) -> Sequence[int]:
-        count = range(len(self.plan.steps))
-        return [index for index in count if index not in self.placed.aliases] if self.placed.aliases else count
+        return self._fresh(range(len(self.plan.ids)))
+
+    def _fresh(self, places: range) -> Sequence[int]:
+        aliases = self.placed.aliases
+        return [place for place in places if place not in aliases] if aliases else places
 
     def lanes(self) -> set[tuple[str, str]]:
         """Return the queue and kind of each new step."""
-        steps = self.plan.steps
-        return {(steps[index].queue, steps[index].kind) for index in self.new}
+        if not self.placed.aliases:
+            return {(spec.queue, spec.kind) for spec in self.plan.specs}
+        return {(spec.queue, spec.kind) for places, spec in self.plan.numbered() if self._fresh(places)}
 
-    def write(self, rows: GraphRows) -> int:
-        """Add this graph's rows, whose lanes are known; returns how many edges it has."""
-        new = list(self._steps(rows))
-        rows.steps += new
-        rows.specs += self._specs()
+    def write(self, rows: GraphRows, shares: int) -> int:
+        """Add this graph's rows, whose lanes are known; returns how many edges it has.
+
+        Args:
+            shares: from how many steps on those that are alike are one group.
+        """
+        for places, spec in self.plan.numbered():
+            rows.specs += self._specs(places, spec)
+            self._write_steps(places, spec, rows, shares)
         if self.parent is not None:
-            rows.remember(self.run, new)
-        count, born = len(self.plan.steps), self.born
+            self._remember(rows)
+        count, born = len(self.plan.ids), self.born
         for node, name in enumerate(self.plan.gates, start=count):
             rows.gates.append((self.placed.keys[node], name, born.left[node], born.failed[node]))
         edges = list(self._deps())
         rows.deps += edges
         return len(edges)
 
-    def _steps(self, rows: GraphRows) -> Iterator[Row]:
-        steps, keys, born, now, lanes = self.plan.steps, self.placed.keys, self.born, self.now, rows.lanes
-        origin = (self.parent.key, self.parent.depth + 1) if self.parent else (None, 0)
-        for index in self.new:
-            spec, status = steps[index], born.status[index]
-            delay = spec.delay
-            if delay:
-                rows.delayed_at = now
-            identity = (keys[index], self.run, spec.id, lanes[spec.queue, spec.kind])
-            policy = (int(spec.allow_failure), spec.retry.max_attempts, spec.priority)
-            how: Row = _READY
-            times: Row = (now, now, None, now + delay, now + delay if delay else None)
-            if status is not StepStatus.READY:
-                how = (status.value, born.reason.get(index))
-                times = (now, now, now if status.is_ended else None, None, None)
-            dedup = dedup_name(spec.kind, spec.dedup_key) if spec.dedup_key is not None else None
-            yield (*identity, *how, *policy, *times, delay, born.left[index], *origin, dedup)
+    def _write_steps(self, places: range, spec: StepSpec, rows: GraphRows, shares: int) -> None:
+        keys, run = self.placed.keys, self.run
+        if spec.delay:
+            rows.delayed_at = self.now
+        if not self._are_alike(places, spec):
+            for place in self._fresh(places):
+                at = place - places.start
+                name = dedup_name(spec.kind, spec.dedup_keys[at]) if spec.dedup_keys is not None else None
+                rows.steps.append((keys[place], run, spec.ids[at], *self._shared(place, spec, rows), name))
+            return
+        shared = self._shared(places.start, spec, rows)
+        if len(places) >= shares:
+            members = dict(zip(spec.ids, keys[places.start : places.stop]))
+            rows.alike.append({"members": members, "run": run, **dict(zip(SHARED, shared))})
+        else:
+            rows.steps += [(keys[place], run, id, *shared, None) for place, id in zip(places, spec.ids)]
 
-    def _specs(self) -> Iterator[Row]:
-        steps, keys = self.plan.steps, self.placed.keys
-        bindings: tuple[Binding, ...] | None = None
-        bound: str | None = None
-        for index in self.new:
-            spec = steps[index]
-            if spec.bindings is not bindings:
-                # The steps of one map share theirs.
-                bindings = spec.bindings
-                bound = bindings_to_text([(binding, self._places(binding.spans)) for binding in bindings])
-            texts = (retry_to_text(spec.retry), spec.timeout, bound, spec.metadata)
-            yield (keys[index], *texts, bytearray(hashlib.sha256(spec.input).digest()), bytearray(spec.input))
+    def _are_alike(self, places: range, spec: StepSpec) -> bool:
+        """Whether these steps, all of them new, differ in nothing but id and key."""
+        born = self.born
+        if spec.dedup_keys is not None:
+            return False
+        if born.is_plain or len(places) == 1:
+            return True
+        some = slice(places.start, places.stop)
+        return not born.reason and len(set(zip(born.status[some], born.left[some]))) == 1
+
+    def _shared(self, place: int, spec: StepSpec, rows: GraphRows) -> Row:
+        """Return the columns of a step's row that it has in common with those that are like it."""
+        status, left, now, delay = self.born.status[place], self.born.left[place], self.now, spec.delay
+        how: Row = _READY
+        times: Row = (now, now, None, now + delay, now + delay if delay else None)
+        if status is not StepStatus.READY:
+            how = (status.value, self.born.reason.get(place))
+            times = (now, now, now if status.is_ended else None, None, None)
+        policy = (int(spec.allow_failure), spec.retry.max_attempts, spec.priority)
+        origin = (self.parent.key, self.parent.depth + 1) if self.parent else (None, 0)
+        return (rows.lanes[spec.queue, spec.kind], *how, *policy, *times, delay, left, *origin)
+
+    def _specs(self, places: range, spec: StepSpec) -> list[Row]:
+        keys, aliases = self.placed.keys, self.placed.aliases
+        bound = bindings_to_text([(binding, self._places(binding.spans)) for binding in spec.bindings])
+        texts = (retry_to_text(spec.retry), spec.timeout, bound, spec.metadata)
+        # Of bytes, too, the sqlite3 module asks whether somebody adapts them.
+        return [
+            (keys[place], *texts, bytearray(hashlib.sha256(body).digest()), bytearray(body))
+            for place, body in zip(places, spec.inputs)
+            if place not in aliases
+        ]
+
+    def _remember(self, rows: GraphRows) -> None:
+        """Let plans that are added later find these steps."""
+        ids, keys, aliases = self.plan.ids, self.placed.keys, self.placed.aliases
+        known, named = rows.by_id.setdefault(self.run, {}), rows.by_dedup.setdefault(self.run, {})
+        # An alias has the key of a step that has another id.
+        known.update(zip(ids, keys) if not aliases else [(ids[place], keys[place]) for place in self.new])
+        for place, (kind, key) in self.plan.dedup_keys().items():
+            if place not in aliases:
+                named[dedup_name(kind, key)] = ids[place]
+        if not self.born.is_plain:
+            rows.waiting.update((keys[place], self.born.status[place]) for place in self.new)
 
     def _places(self, spans: Sequence[Span]) -> list[tuple[int, int]]:
         placed = self.placed
@@ -171,7 +227,7 @@ class NewGraph:
         return [span for span in spans_of(places) if not isinstance(span, str)]
 
     def _deps(self) -> Iterable[tuple[int, int, int]]:
-        count, placed = len(self.plan.steps), self.placed
+        count, placed = len(self.plan.ids), self.placed
         seen: set[tuple[int, int]] = set()
         for edge in sorted(self.plan.edges, key=lambda edge: not edge.required):
             if edge.waiter in placed.aliases:
@@ -201,15 +257,7 @@ class NewGraph:
 
     def places(self) -> list[tuple[int, int]]:
         """Return where the plan's steps lie in the run, as spans, also those that were there before."""
-        return self._places(spans_of(range(len(self.plan.steps))))
-
-
-def _found(stored: dict[str, StoredStep], rows: dict[str, Row], names: set[str]) -> dict[str, StoredStep]:
-    found = {name: stored[name] for name in names & stored.keys()}
-    for name in names & rows.keys():
-        row = rows[name]
-        found[name] = StoredStep(row[0], row[2], StepStatus(row[4]))
-    return found
+        return self._places(spans_of(range(len(self.plan.ids))))
 
 
 def dedup_name(kind: str, key: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import peewee
+
 from flowkit.errors import GraphError, LimitExceeded, nearest
 from flowkit.model.plan import Node, Plan
 from flowkit.model.states import StepStatus
 from flowkit.store.births import Standing, births
 from flowkit.store.clock_mark import ClockMark
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.graph_rows import GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
+from flowkit.store.graph_rows import SHARED, GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
 from flowkit.store.keys import MAX_NODES, first_key
 from flowkit.store.lanes import Lanes
 from flowkit.store.standing import StoredRun
@@ -23,6 +25,9 @@ MAX_STEPS = 1_000_000
 MAX_EDGES = 5_000_000
 MAX_CHILDREN = 10_000
 MAX_DEPTH = 1_000
+
+_UNTOUCHED = {"generation": 0, "attempt": 0, "epoch": 0}
+"""What a step begins with that nobody has leased."""
 
 
 class EmitConflict(GraphError):
@@ -57,11 +62,15 @@ class Graphs:
 
     @statement
     def _insert_step(self) -> Any:
-        s = self._t.steps
-        names = ("key", "run", "id", "lane", "status", "reason", "allow_failure", "max_attempts", "priority")
-        times = ("scheduled_at", "created_at", "ended_at", "ready_at", "delayed_until", "delay")
-        rest = ("deps_left", "parent", "depth", "dedup_key")
-        return insert_into(s, (*names, *times, *rest), generation=0, attempt=0, epoch=0)
+        return insert_into(self._t.steps, ("key", "run", "id", *SHARED, "dedup_key"), **_UNTOUCHED)
+
+    @statement
+    def _insert_alike(self) -> Any:
+        s, members = self._t.steps, self.db.dialect.members("members")
+        same = {name: param(name) for name in ("run", *SHARED)}
+        same |= {name: peewee.Value(value) for name, value in _UNTOUCHED.items()}
+        fields = [getattr(s, name) for name in ("key", "id", *same)]
+        return s.insert_from(members.select_from(members.c.number, members.c.text, *same.values()), fields).returning()
 
     @statement
     def _insert_spec(self) -> Any:
@@ -84,7 +93,7 @@ class Graphs:
         ids: dict[int, set[str]] = {}
         names: dict[int, set[str]] = {}
         for run, plan in plans:
-            ids.setdefault(run, set()).update([step.id for step in plan.steps], plan.stored_targets())
+            ids.setdefault(run, set()).update(plan.ids, plan.stored_targets())
             if repeatable := _dedup_names(plan):
                 names.setdefault(run, set()).update(repeatable.values())
         for run, asked in ids.items():
@@ -120,9 +129,9 @@ class Graphs:
         graph = NewGraph(run.key, plan, placed, births(plan, standing), parent, tally.now)
         if new := graph.lanes() - rows.lanes.keys():
             rows.lanes |= self._lanes.ids(tx, new)
-        change.edges += graph.write(rows)
+        change.edges += graph.write(rows, self.db.dialect.shares)
         change.added += len(graph.new)
-        change.nodes += len(plan.steps) + len(plan.gates)
+        change.nodes += len(plan.ids) + len(plan.gates)
         change.opened += len(graph.new) - len(graph.dead())
         change.entries.append(graph.entry())
         return graph
@@ -130,6 +139,8 @@ class Graphs:
     def write(self, tx: Session, rows: GraphRows) -> None:
         """Write gathered rows."""
         tx.many(self._insert_step, rows.steps)
+        for alike in rows.alike:
+            tx.run(self._insert_alike, **alike)
         tx.many(self._insert_spec, rows.specs)
         tx.many(self._insert_gate, rows.gates)
         tx.many(self._insert_dep, rows.deps)
@@ -139,7 +150,7 @@ class Graphs:
 
     def _place(self, tx: Session, run: StoredRun, plan: Plan, first: int, rows: GraphRows) -> Placed:
         base = first_key(run.key) + first
-        keys = list(range(base, base + len(plan.steps) + len(plan.gates)))
+        keys = list(range(base, base + len(plan.ids) + len(plan.gates)))
         known: dict[str, StoredStep] = {}
         aliases: dict[int, StoredStep] = {}
         if run.nodes or first:
@@ -156,7 +167,7 @@ class Graphs:
     def _known(
         self, tx: Session, run: StoredRun, plan: Plan, aliases: dict[int, StoredStep], rows: GraphRows
     ) -> dict[str, StoredStep]:
-        ids = {step.id for index, step in enumerate(plan.steps) if index not in aliases}
+        ids = {id for place, id in enumerate(plan.ids) if place not in aliases} if aliases else set(plan.ids)
         wanted = plan.stored_targets()
         found = rows.known(run.key, ids | wanted)
         taken = ids & found.keys()
@@ -170,8 +181,7 @@ class Graphs:
 
 
 def _dedup_names(plan: Plan) -> dict[int, str]:
-    steps = enumerate(plan.steps)
-    return {index: dedup_name(step.kind, step.dedup_key) for index, step in steps if step.dedup_key is not None}
+    return {place: dedup_name(*named) for place, named in plan.dedup_keys().items()}
 
 
 def _steps_in(rows: Iterable[Row]) -> dict[str, StoredStep]:
@@ -179,14 +189,14 @@ def _steps_in(rows: Iterable[Row]) -> dict[str, StoredStep]:
 
 
 def _refuse_excess(steps: int, edges: int, nodes: int, plan: Plan, parent: Parent | None) -> None:
-    if parent and len(plan.steps) > MAX_CHILDREN:
-        raise LimitExceeded(f"one step emits at most {MAX_CHILDREN} steps, got {len(plan.steps)}")
+    if parent and len(plan.ids) > MAX_CHILDREN:
+        raise LimitExceeded(f"one step emits at most {MAX_CHILDREN} steps, got {len(plan.ids)}")
     if parent and parent.depth + 1 > MAX_DEPTH:
         raise LimitExceeded(f"steps emit steps at most {MAX_DEPTH} deep")
-    if steps + len(plan.steps) > MAX_STEPS:
-        raise LimitExceeded(f"a run has at most {MAX_STEPS} steps, this would make {steps + len(plan.steps)}")
+    if steps + len(plan.ids) > MAX_STEPS:
+        raise LimitExceeded(f"a run has at most {MAX_STEPS} steps, this would make {steps + len(plan.ids)}")
     if edges + len(plan.edges) > MAX_EDGES:
         raise LimitExceeded(f"a run has at most {MAX_EDGES} edges, this would make {edges + len(plan.edges)}")
     # Declarations that stand for a stored step take a place too; one too many would lie in the next run.
-    if nodes + len(plan.steps) + len(plan.gates) > MAX_NODES:
+    if nodes + len(plan.ids) + len(plan.gates) > MAX_NODES:
         raise LimitExceeded(f"a run has at most {MAX_NODES} declarations of steps and groups")

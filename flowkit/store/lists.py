@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -205,6 +205,11 @@ def numbers(values: Iterable[int]) -> str:
 def number_rows(rows: Iterable[Iterable[int]]) -> str:
     """Write rows of numbers as a JSON list of lists."""
     return str([list(row) for row in rows])
+
+
+def named_numbers(values: Mapping[str, int]) -> str:
+    """Write numbers by their names as a JSON object."""
+    return json.dumps(values)
 
 
 def texts(values: Iterable[Any]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from flowkit.clock import FollowingClock, Micros, SystemClock
 from flowkit.errors import ConfigError, StoreError, StoreUnavailable
-from flowkit.store.dialect import PostgresDialect
 from flowkit.store.postgres_connection import BY_KEY, TIME, Connection, driver
+from flowkit.store.postgres_dialect import PostgresDialect
 from flowkit.store.postgres_errors import is_final, translate
 from flowkit.store.postgres_session import PostgresSession
 from flowkit.store.postgres_wire import PREPARED

@@ -35,9 +35,9 @@ class PostgresSession(Session):
         """
         if len(rows) == 1:
             self._send(statement.sql, rows[0], 1)
-        elif statement.bulk is None:
+        elif statement.bulk is None and rows:
             self._raw.executemany(statement.sql, rows)
-        else:
+        elif statement.bulk is not None:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[start : start + ROWS_AT_ONCE]
                 self._send(statement.bulk, [list(column) for column in zip(*some)], len(some))

@@ -48,7 +48,7 @@ class Starts:
             if asked.origin:
                 # Beside the steps, in the entry that the history begins with: a fact of the start, and read by few.
                 tally.run(run.key).entries[-1][3]["origin"] = dict(asked.origin)
-            tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.steps)})
+            tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.ids)})
         made = self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)])
         tally.mine |= {run.key: run for run in made}
         self._graphs.write(tx, rows)

@@ -49,7 +49,7 @@ def show(step, *, text: Text, cover: Optional[Picture] = None) -> None: ...  # n
 
 
 def bindings_of(plan, step_id: str) -> tuple[Binding, ...]:
-    return next(step.bindings for step in plan.steps if step.id == step_id)
+    return next(spec.bindings for spec in plan.specs if step_id in spec.ids)
 
 
 def test_a_handle_gives_one_result_and_is_waited_for(run_of):

@@ -21,7 +21,7 @@ def collect(step, *, parts: list[int]) -> int: ...
 
 def waits(plan: Plan) -> dict[str, dict[str, bool]]:
     """Say what each step waits for and whether it requires it, seeing through gates."""
-    names = [step.id for step in plan.steps]
+    names = plan.ids
     direct = {
         number: [edge for edge in plan.edges if edge.waiter == number] for number in range(len(names) + len(plan.gates))
     }

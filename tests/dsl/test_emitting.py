@@ -38,7 +38,7 @@ def test_children_take_options_from_their_executor_and_nothing_from_the_parent(e
     emit.step("a", work)
 
     plan = emit.finish()
-    assert plan.steps[0].queue == "own"
+    assert plan.specs[0].queue == "own"
     assert plan.output is None
 
 
@@ -52,7 +52,7 @@ def test_children_may_be_joined_where_they_are_fanned_out(emit):
     emit.step("join", collect, parts=emit.map("part", work, range(2)))
 
     plan = emit.finish()
-    assert plan.steps[2].bindings == (Binding("parts", ((0, 1),), many=True),)
+    assert plan.specs[1].bindings == (Binding("parts", ((0, 1),), many=True),)
     assert set(plan.edges) == {Edge(2, 0), Edge(2, 1)}
 
 
@@ -61,7 +61,7 @@ def test_an_id_that_is_not_declared_here_is_a_stored_step(emit):
     emit.step("join", collect, parts=["cover", part, "back"], after=optional("tidy"))
 
     plan = emit.finish()
-    assert plan.steps[1].bindings == (Binding("parts", ("cover", (0, 0), "back"), many=True),)
+    assert plan.specs[1].bindings == (Binding("parts", ("cover", (0, 0), "back"), many=True),)
     assert set(plan.edges) == {
         Edge(0, "convert"),
         Edge(1, 0),
@@ -115,4 +115,4 @@ def test_what_was_refused_leaves_the_rest_as_it_was(emit):
         with pytest.raises(GraphError):
             emit.step("a", wrong)
 
-    assert [step.id for step in emit.finish().steps] == ["a"]
+    assert emit.finish().ids == ["a"]

@@ -20,7 +20,7 @@ def tidy(step) -> None: ...
 
 
 def ids_of(run) -> list[str]:
-    return [step.id for step in run.finish(None).steps]
+    return list(run.finish(None).ids)
 
 
 def test_each_input_is_a_step_numbered_from_zero(run_of):
@@ -28,7 +28,8 @@ def test_each_input_is_a_step_numbered_from_zero(run_of):
     group = run.map("page", ocr, [7, 8])
 
     assert [handle.id for handle in group] == ["page[0]", "page[1]"]
-    assert [(step.id, step.input) for step in run.finish(None).steps] == [("page[0]", b"7"), ("page[1]", b"8")]
+    (spec,) = run.finish(None).specs
+    assert (spec.ids, spec.inputs) == (["page[0]", "page[1]"], [b"7", b"8"])
 
 
 def test_a_key_names_each_step(run_of):
@@ -105,7 +106,8 @@ def test_options_go_to_every_step(run_of):
     run = run_of(ocr)
     run.map("page", ocr, [1, 2], queue="gpu", priority=3)
 
-    assert {(step.queue, step.priority) for step in run.finish(None).steps} == {("gpu", 3)}
+    (spec,) = run.finish(None).specs
+    assert (spec.queue, spec.priority, spec.ids) == ("gpu", 3, ["page[0]", "page[1]"])
 
 
 def test_an_input_that_does_not_fit_names_its_step_and_declares_nothing(run_of):
@@ -132,7 +134,7 @@ def test_a_dedup_key_is_one_for_each_input(run_of):
 
     assert [handle.id for handle in again] == ["page[0]", "page[1]", "other[2]"]
     assert list(again)[:2] == list(first)
-    assert [step.dedup_key for step in run.finish(None).steps] == ["scan[0]", "scan[1]", "scan[2]"]
+    assert [spec.dedup_keys for spec in run.finish(None).specs] == [["scan[0]", "scan[1]"], ["scan[2]"]]
 
 
 def test_a_map_without_inputs_is_an_empty_group(run_of):

@@ -47,7 +47,7 @@ def other(run): ...
 
 
 def only_step(run: RunBuilder) -> StepSpec:
-    (step,) = run.finish(None).steps
+    (step,) = run.finish(None).specs
     return step
 
 
@@ -57,7 +57,7 @@ def test_a_step_carries_its_kind_and_input(run_of):
 
     assert (handle.id, handle.kind) == ("first", "ocr")
     step = only_step(run)
-    assert (step.id, step.kind, step.input) == ("first", "ocr", b'{"number": 3}')
+    assert (step.kind, step.ids, step.inputs) == ("ocr", ["first"], [b'{"number": 3}'])
 
 
 def test_a_kind_may_be_given_by_name(run_of):
@@ -121,7 +121,7 @@ def test_a_kind_that_another_worker_recorded_is_accepted(run_of):
     run = run_of(remote=[RemoteKind("far", {"pages": True}, takes_input=True, input_required=True)])
     run.step("first", "far", {"any": 1}, pages=[])
 
-    assert only_step(run).input == b'{"any": 1}'
+    assert only_step(run).inputs == [b'{"any": 1}']
 
 
 def test_what_another_worker_recorded_is_checked_too(run_of):
@@ -185,14 +185,14 @@ def test_where_no_input_is_given_the_default_is_stored(run_of):
     run = run_of(greet)
     run.step("first", greet)
 
-    assert only_step(run).input == b'"world"'
+    assert only_step(run).inputs == [b'"world"']
 
 
 def test_none_is_an_input(run_of):
     run = run_of(greet)
     run.step("first", greet, None)
 
-    assert only_step(run).input == b"null"
+    assert only_step(run).inputs == [b"null"]
 
 
 def test_an_input_that_is_no_json_names_the_step(run_of):
@@ -244,7 +244,7 @@ def test_the_defaults_are_modest(run_of):
     run = run_of(tidy)
     run.step("first", tidy)
 
-    assert only_step(run) == StepSpec("first", "tidy", b"null")
+    assert only_step(run) == StepSpec("tidy", ["first"], [b"null"])
 
 
 def test_what_only_a_step_can_say_is_kept(run_of):
@@ -252,7 +252,7 @@ def test_what_only_a_step_can_say_is_kept(run_of):
     run.step("first", tidy, delay=1.5, dedup_key="once", metadata={"lane": 3}, allow_failure=True)
 
     step = only_step(run)
-    assert (step.delay, step.dedup_key, step.allow_failure) == (1_500_000, "once", True)
+    assert (step.delay, step.dedup_keys, step.allow_failure) == (1_500_000, ["once"], True)
     assert step.metadata == '{"lane": 3}'
 
 
@@ -289,7 +289,7 @@ def test_a_second_declaration_with_one_dedup_key_gives_the_first_handle(run_of):
     assert run.step("second", tidy, dedup_key="once") is first
     assert run.step("first", tidy, dedup_key="once") is first
     assert run.step("third", greet, dedup_key="once") is not first
-    assert [step.id for step in run.finish(None).steps] == ["first", "third"]
+    assert run.finish(None).ids == ["first", "third"]
 
 
 def test_the_only_step_is_the_output(run_of):

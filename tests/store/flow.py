@@ -25,14 +25,14 @@ from tests.store.clock import FakeClock
 LEASE_SECONDS = 30
 
 
-def step(id: str, kind: str = "work", data: Any = None, **options: Any) -> StepSpec:
+def step(id: str, kind: str = "work", data: Any = None, *, dedup_key: str | None = None, **options: Any) -> StepSpec:
     """Make a step whose input is *data*."""
-    return StepSpec(id, kind, json.dumps(data).encode(), **options)
+    return StepSpec(kind, (id,), (json.dumps(data).encode(),), dedup_keys=dedup_key and (dedup_key,), **options)
 
 
 def plan(*steps: StepSpec, after: dict[str, Sequence[str]] | None = None, **more: Any) -> Plan:
     """Make a plan; *after* says, by id, which steps a step requires: ``after={"index": ["page[0]", "page[1]"]}``."""
-    places = {one.id: place for place, one in enumerate(steps)}
+    places = {id: place for place, id in enumerate(Plan(steps).ids)}
     edges = [Edge(places[w], places.get(t, t)) for w, targets in (after or {}).items() for t in targets]
     return Plan(steps, edges=(*edges, *more.pop("edges", ())), **more)
 

@@ -51,7 +51,7 @@ def group(members: Sequence[str], waiters: Sequence[str], *, required: bool = Tr
 
 def optionally(plan: Plan) -> Plan:
     """Make every edge between steps of a plan an optional one."""
-    return Plan(plan.steps, plan.gates, tuple(Edge(edge.waiter, edge.target, False) for edge in plan.edges))
+    return Plan(plan.specs, plan.gates, tuple(Edge(edge.waiter, edge.target, False) for edge in plan.edges))
 
 
 def once(*ids: str, **options: Any) -> list[StepSpec]:

@@ -212,7 +212,7 @@ def test_a_group_with_a_dead_member_is_born_dead_for_those_who_require_it(flow: 
 
 def test_a_waiter_may_wait_for_a_group_and_for_a_member_of_it(flow: Flow) -> None:
     both = group(["a", "b"], ["x", "y"])
-    run = flow.start(Plan(both.steps, both.gates, (*both.edges, Edge(2, 0))))
+    run = flow.start(Plan(both.specs, both.gates, (*both.edges, Edge(2, 0))))
 
     assert flow.finish() == ["a", "b", "x", "y"]
     assert status_of(flow, run) is RunStatus.SUCCEEDED

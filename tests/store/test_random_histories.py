@@ -124,11 +124,11 @@ class World:
         plan = self.new_plan(stored)
         if self.random.random() < 0.15:
             twin = step(self.random.choice(stored), kind="fetch")
-            return Plan((*plan.steps[:-1], twin), plan.gates, plan.edges)
+            return Plan((*plan.specs[:-1], twin), plan.gates, plan.edges)
         if self.random.random() < 0.3:
             shared = step(f"d{self._names}", dedup_key=self.random.choice("pq"), kind="fetch")
-            place = self.random.randrange(len(plan.steps))
-            return Plan((*plan.steps[:place], shared, *plan.steps[place + 1 :]), plan.gates, plan.edges)
+            place = self.random.randrange(len(plan.specs))
+            return Plan((*plan.specs[:place], shared, *plan.specs[place + 1 :]), plan.gates, plan.edges)
         return plan
 
     def _step_ids(self, run_id: str) -> list[str]:

@@ -77,7 +77,7 @@ class Host(Flow):
                 step(f"s{i}", self.random.choice(KINDS), queue=self.random.choice(("default", "default", *LIMITS)))
                 for i in range(width)
             ]
-            waits = {"end": [one.id for one in steps]}
+            waits = {"end": [id for one in steps for id in one.ids]}
             self.start(plan(*steps, step("end", "a"), after=waits), run_id=f"run-{self.number}-{number}")
 
     def operate(self, hosts: int, runs: int, commands: int) -> None:

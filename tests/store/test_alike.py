@@ -1,0 +1,94 @@
+"""Steps of a map, which differ in nothing but id, input and key, are stored as so many single ones would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from flowkit.model.plan import Binding, Edge, Plan, StepSpec
+from flowkit.model.retry import Retry
+from flowkit.store.keys import first_key
+from tests.store.flow import Flow, failure, step, success
+
+ODD = ["plain", "it's", 'a "quoted" one', "50% of %s", "what? why?", "é✓ 😀", "[1, 2]", "null", "\\N", "$.a", "1", ""]
+
+
+def mapped(name: str, count: int, **options: Any) -> StepSpec:
+    ids = [f"{name}[{ODD[at]}]" if at < len(ODD) else f"{name}[{at}]" for at in range(count)]
+    return StepSpec("work", ids, [b"%d" % at for at in range(count)], **options)
+
+
+def waiting(*edges: tuple[int, int | str, bool], specs: tuple[StepSpec, ...]) -> Plan:
+    return Plan(specs, edges=tuple(Edge(*edge) for edge in edges))
+
+
+PLANS = {
+    "ready": Plan((mapped("a", 12), mapped("b", 3))),
+    "delayed": Plan((mapped("a", 12, delay=5), mapped("b", 12, priority=-3, retry=Retry(7), timeout=9))),
+    "other queues": Plan((mapped("a", 12, queue="q", allow_failure=True), mapped("b", 12, metadata='{"m": 1}'))),
+    "all wait": waiting(*((at, 0, at % 2 == 0) for at in range(1, 13)), specs=(step("first"), mapped("a", 12))),
+    "some wait": waiting(*((at, 0, True) for at in range(5, 13)), specs=(step("first"), mapped("a", 12))),
+    "repeated": Plan((mapped("a", 12, dedup_keys=[f"k{at}" for at in range(12)]), mapped("b", 12))),
+    "bound": Plan(
+        (mapped("a", 12), mapped("b", 12, bindings=(Binding("all", ((0, 11),), many=True),))),
+        ("a",),
+        (*(Edge(24, at, False) for at in range(12)), *(Edge(12 + at, 24) for at in range(12))),
+    ),
+    "on what failed": waiting(*((at, "failed", at % 3 == 0) for at in range(12)), specs=(mapped("a", 12),)),
+}
+
+
+def stored(flow: Flow, run_id: str) -> dict[str, list[list[Any]]]:
+    """Return what is stored of a run's steps, their keys counted from its first one."""
+    run = flow.key(run_id)
+    first, end = first_key(run), first_key(run + 1)
+
+    def told(row: Any) -> list[Any]:
+        cells = [bytes(cell) if isinstance(cell, memoryview) else cell for cell in row]
+        return [cell - first if isinstance(cell, int) and first <= cell < end else cell for cell in cells]
+
+    found = {}
+    for name, key in (("steps", "key"), ("specs", "step"), ("gates", "key")):
+        with flow.engine.read() as tx:
+            rows = tx.script(f"SELECT * FROM {name} WHERE {key} BETWEEN {first} AND {end} ORDER BY {key}")
+        found[name] = [told(row) for row in rows]
+    for row in found["steps"]:
+        assert row.pop(1) == run
+    return found
+
+
+def started(flow: Flow, plan: Plan) -> str:
+    return flow.start(plan)
+
+
+def emitted(flow: Flow, plan: Plan) -> str:
+    run_id = flow.start(step("failed", "begin", allow_failure=True), step("parent", "begin"))
+    failed, parent = flow.lease(kinds=["begin"])
+    flow.settle(failed, failure())
+    flow.settle(parent, success(emission=plan))
+    return run_id
+
+
+ADDED = [
+    pytest.param(add, plan, id=f"{add.__name__}, {name}")
+    for add in (started, emitted)
+    for name, plan in PLANS.items()
+    if add is emitted or not plan.stored_targets()
+]
+
+
+@pytest.mark.parametrize(("add", "plan"), ADDED)
+def test_steps_that_are_alike_are_stored_as_single_ones_are(
+    flow: Flow, add: Callable[[Flow, Plan], str], plan: Plan
+) -> None:
+    def stored_from(shares: int) -> dict[str, list[list[Any]]]:
+        with mock.patch.object(type(flow.engine.db.dialect), "shares", shares):
+            return stored(flow, add(flow, plan))
+
+    together, apart = stored_from(2), stored_from(1_000_000)
+
+    assert together == apart
+    assert [row[1] for row in together["steps"]][-len(plan.ids) :] == plan.ids
