@@ -11,6 +11,9 @@ import attrs
 
 DISTRIBUTION = "flowkit-durable"
 
+LONGEST_WISH = 10**9
+"""Seconds that ``Retryable`` may ask to wait at most."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of *known* looks most like *name*, as the tail of an error message (empty when nothing does)."""
@@ -253,9 +256,11 @@ class StepFailure(Exception):
             raise ValueError(f"{type(self).__name__}: code: expected a non-blank str, got {code!r}")
         if details is not None and not isinstance(details, Mapping):
             raise ValueError(f"{type(self).__name__}: details: expected a dict, got {details!r}")
-        self.code = code
+        # What an Enum of str says of itself is its name.
+        self.code = str.__str__(code)
         try:
-            self.message = str(message) or code
+            text = str.__str__(message) if isinstance(message, str) else "" if message is None else str(message)
+            self.message = text or self.code
         except Exception:
             # Of an exception that cannot be shown, what it means for the step is known all the same.
             self.message = f"<{type(message).__name__}: its text cannot be shown>"
@@ -277,7 +282,7 @@ class Retryable(StepFailure):
 
     Args:
         retry_after: seconds, or a timedelta, to wait before the next attempt; replaces the computed delay, and may be
-            longer than its maximum.
+            longer than its maximum. A moment that has passed already is now: less than 0 is 0.
     """
 
     retryable = True
@@ -292,6 +297,6 @@ class Retryable(StepFailure):
     ) -> None:
         super().__init__(code, message, details=details)
         given = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
-        if given is not None and not (isinstance(given, (int, float)) and 0 <= given < 10**9):
-            raise ValueError(f"Retryable: retry_after: expected seconds >= 0, got {retry_after!r}")
-        self.retry_after = given
+        if given is not None and not (isinstance(given, (int, float)) and -LONGEST_WISH < given < LONGEST_WISH):
+            raise ValueError(f"Retryable: retry_after: expected seconds, got {retry_after!r}")
+        self.retry_after = max(given, 0) if given is not None else None

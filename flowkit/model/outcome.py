@@ -8,8 +8,8 @@ from typing import Any, Union
 
 import attrs
 
-from flowkit.clock import Micros, micros
-from flowkit.errors import InvalidInput, Permanent, Retryable, StepFailure
+from flowkit.clock import Micros, in_seconds, micros
+from flowkit.errors import LONGEST_WISH, InvalidInput, Permanent, Retryable, StepFailure
 from flowkit.model.gate import check, dumps
 from flowkit.model.outputs import NewArtifact, NewRecord
 from flowkit.model.plan import Plan
@@ -101,13 +101,27 @@ def decide(
         draw: a random number in 0..1 for the jitter.
     """
     told = step_error(error, now)
-    again = isinstance(error, (AttemptTimeout, WorkerLost, Retryable)) or retry.lists(error)
-    again = again and not isinstance(error, Permanent)
+    again = is_a(error, AttemptTimeout, WorkerLost, Retryable) or retry.lists(error)
+    again = again and not is_a(error, Permanent)
     told = attrs.evolve(told, retryable=again)
     if not again or attempt >= retry.max_attempts:
         return Failed(told)
-    wished = getattr(error, "retry_after", None) if isinstance(error, StepFailure) else None
-    return Retried(told, micros(wished) if wished is not None else retry.delay_after(attempt, draw))
+    wished = _wished(error) if is_a(error, StepFailure) else None
+    return Retried(told, wished if wished is not None else retry.delay_after(attempt, draw))
+
+
+def is_a(error: BaseException, *types: type) -> bool:
+    """Whether an exception is of one of these types, by what it is and not by what it says of its class."""
+    return issubclass(type(error), types)
+
+
+def _wished(error: Any) -> Micros | None:
+    """Return the delay that an exception asks for; None where it says none, or what none can be told from."""
+    try:
+        wished = in_seconds(error.retry_after)
+        return micros(max(wished, 0)) if -LONGEST_WISH < wished < LONGEST_WISH else None
+    except BaseException:  # a user's class may have made anything of it, a property that raises among them
+        return None
 
 
 def is_given_up(error: StepError, attempt: int, max_attempts: int) -> bool:
@@ -126,19 +140,19 @@ def step_error(error: BaseException, now: Micros) -> StepError:
     )
 
 
-def _code(error: BaseException) -> str:
-    if isinstance(error, StepFailure):
+def _code(error: Any) -> str:
+    if is_a(error, StepFailure):
         return safe_text(lambda: error.code, limit=200, fallback=EXECUTOR_ERROR)
-    if isinstance(error, AttemptTimeout):
+    if is_a(error, AttemptTimeout):
         return TIMEOUT
-    return WORKER_LOST if isinstance(error, WorkerLost) else EXECUTOR_ERROR
+    return WORKER_LOST if is_a(error, WorkerLost) else EXECUTOR_ERROR
 
 
-def _message(error: BaseException) -> str:
-    if isinstance(error, StepFailure):
+def _message(error: Any) -> str:
+    if is_a(error, StepFailure):
         return str(error.message)
     text = str(error)
-    if isinstance(error, (AttemptTimeout, WorkerLost)):
+    if is_a(error, AttemptTimeout, WorkerLost):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -149,7 +163,7 @@ def _traceback(error: BaseException) -> str:
 
 def _details(error: BaseException) -> Any:
     try:
-        details = getattr(error, "details", None) if isinstance(error, StepFailure) else None
+        details = getattr(error, "details", None) if is_a(error, StepFailure) else None
         if not isinstance(details, Mapping):
             return None
         return _bounded({_told(name): _plain(value) for name, value in details.items()})
@@ -181,7 +195,9 @@ def _told(value: Any) -> str:
 def safe_text(make: Any, *, limit: int = TEXT_LIMIT, fallback: str) -> str:
     """Call *make* and return its text in a form that any store takes, cut to *limit* bytes; never raises."""
     try:
-        text = str(make())
+        made = make()
+        # What an Enum of str says of itself is its name.
+        text = str.__str__(made) if isinstance(made, str) else str(made)
     except BaseException:  # a user's __str__ may raise anything at all, SystemExit included
         text = fallback
     data = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")

@@ -20,7 +20,7 @@ from flowkit.errors import (
     RunCanceled,
     StepFailure,
 )
-from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Retried, Succeeded, decide
+from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Retried, Succeeded, decide, is_a, safe_text
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.context import StepContext
@@ -53,7 +53,7 @@ def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
         return _collected(attempt, context, returned)
     except BaseException as error:
         attempt.has_returned = True
-        if interrupts and isinstance(error, KeyboardInterrupt):
+        if interrupts and is_a(error, KeyboardInterrupt):
             raise
         return failure(attempt, error, services.now())
 
@@ -144,20 +144,20 @@ _STOPPED = (asyncio.CancelledError, LeaseLost, RunCanceled, AttemptTimeout)
 def failure(attempt: Attempt, error: BaseException, now: Micros) -> Retried | Failed | Released:
     """Say what an exception means for the step; one that only says "I was told to stop" is no failure of it."""
     leased = attempt.leased
-    if attempt.stop_reason not in (None, "timeout") and isinstance(error, _STOPPED):
+    if attempt.stop_reason not in (None, "timeout") and is_a(error, *_STOPPED):
         return Released()
-    told = error if isinstance(error, StepFailure) else _known(error)
+    told = error if is_a(error, StepFailure) else _known(error)
     return decide(told, retry=leased.retry, attempt=leased.attempt, now=now, draw=random.random())
 
 
 def _known(error: BaseException) -> BaseException:
     # The first that fits counts: a step that is declared twice is a GraphError too.
     codes = {DuplicateStep: "emit_conflict", GraphError: "graph_error", LimitExceeded: "limit_exceeded"}
-    code = error.code if isinstance(error, Misfit) else None
-    code = code or next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+    code = error.code if type(error) is Misfit else None
+    code = code or next((code for kind, code in codes.items() if is_a(error, kind)), None)
     if code is None:
         return error
-    refused = _Refused(code, str(error))
+    refused = _Refused(code, safe_text(lambda: error, fallback=code))
     refused.__traceback__ = error.__traceback__
     return refused
 

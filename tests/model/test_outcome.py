@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import timedelta
 
 import pytest
@@ -91,9 +92,63 @@ def test_retry_after_replaces_the_delay_and_may_exceed_the_maximum():
     assert decided(Retryable("busy", retry_after=0)).delay == 0
 
 
+def test_a_moment_that_has_passed_is_waited_for_no_longer():
+    assert decided(Retryable("busy", retry_after=-0.02)).delay == 0
+    assert decided(Retryable("busy", retry_after=timedelta(seconds=-1))).delay == 0
+
+
+class Odd(Retryable):
+    """What it asks for was set past every check, as a header of a response may be."""
+
+    def __init__(self, wish):
+        super().__init__("odd")
+        self.retry_after = wish
+
+
+class Unasked(Retryable):
+    """Answers no question."""
+
+    def __init__(self):
+        Exception.__init__(self)
+
+    def __getattribute__(self, name):
+        raise Stop(name)
+
+
+@pytest.mark.parametrize("wish", ["1", [1], float("nan"), float("inf"), 1e300, b"", object], ids=repr)
+def test_a_wish_from_which_no_delay_can_be_told_gives_that_of_the_policy(wish):
+    outcome = decided(Odd(wish), retry=Retry(initial=7))
+    assert isinstance(outcome, Retried)
+    assert outcome.delay == 7 * SECOND
+
+
+def test_an_exception_that_answers_no_question_is_judged_by_its_type():
+    outcome = decided(Unasked(), retry=Retry(initial=7))
+    assert isinstance(outcome, Retried)
+    assert (outcome.delay, outcome.error.code) == (7 * SECOND, "executor_error")
+
+
+def test_a_wish_that_was_set_later_is_heard():
+    assert decided(Odd(timedelta(seconds=3))).delay == 3 * SECOND
+    assert decided(Odd(-3)).delay == 0
+
+
+class Code(str, enum.Enum):
+    """Codes of a program's own."""
+
+    NO_MONEY = "no_money"
+
+
+def test_an_enum_of_str_is_its_value():
+    told = step_error(Permanent(Code.NO_MONEY, Code.NO_MONEY), NOW)
+    assert (told.code, told.message) == ("no_money", "no_money")
+    assert type(Permanent(Code.NO_MONEY).code) is str
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
+        (Permanent("empty", None), "empty", "empty"),
         (Permanent("empty", "nothing there"), "empty", "nothing there"),
         (Permanent("empty"), "empty", "empty"),
         (Retryable("busy", ValueError("full")), "busy", "full"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -94,6 +97,44 @@ def test_retry_after_replaces_the_computed_delay_and_may_exceed_its_maximum(
     flowkit_clock.advance(1)
     flowkit_runtime.drain()
     assert run.result() == 2
+
+
+class Told(Retryable):
+    """Asks for what the response's header says."""
+
+    def __init__(self, header: Any) -> None:
+        super().__init__("rate_limited")
+        self.retry_after = header
+
+
+class Mute(Retryable):
+    """Does not even say of what class it is."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["thread", "loop"])
+@pytest.mark.parametrize("error", [partial(Told, "1"), partial(Told, math.nan), Mute])
+def test_an_exception_that_was_made_odd_fails_its_attempt_and_no_more(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, error: Callable[[], Exception], is_async: bool
+) -> None:
+    @executor("odd")
+    def odd() -> None:
+        raise error()
+
+    @executor("odd/async")
+    async def odd_async() -> None:
+        raise error()
+
+    kind = odd_async if is_async else odd
+    run = start(flowkit_runtime, lambda run: run.step("a", kind, retry=Retry(max_attempts=2)), odd, odd_async)
+    while flowkit_runtime.drain().processed:
+        flowkit_clock.advance(60)
+    assert outcomes(flowkit_runtime, run.id, "a") == [(1, "retried"), (2, "failed")]
 
 
 def test_jitter_only_shortens_a_delay(flowkit_runtime: Runtime, flowkit_clock: FakeClock) -> None:
