@@ -10,9 +10,7 @@ from typing import Any
 import attrs
 
 DISTRIBUTION = "flowkit-durable"
-
 LONGEST_WISH = 10**9
-"""Seconds that ``Retryable`` may ask to wait at most."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, Protocol, TypeVar, Union, overload
+from typing import Any, Generic, Protocol, TypeVar, Union, cast, overload
 
 import attrs
 
@@ -27,13 +27,16 @@ class Graph(Protocol):
 
 
 class Orderable:
-    """Gives ``a >> b`` its meaning, which is ``chain(a, b)``; the value is what stands on the right."""
+    """Gives ``a >> b`` its meaning, which is ``chain(a, b)``; the value is the right side, or else the left.
+
+    So in ``a >> [] >> b`` what follows an empty list waits for what it follows.
+    """
 
     __slots__ = ()
 
     def __rshift__(self, later: A) -> A:
         _order((self, later))
-        return later
+        return cast("A", self) if _is_empty(later) else later
 
     def __rrshift__(self: T, earlier: After) -> T:
         _order((earlier, self))
@@ -149,6 +152,8 @@ def _checked(name: str, items: tuple[Any, ...]) -> tuple[Any, ...]:
 def chain(*items: After) -> None:
     """Make each item wait for the one before it: ``chain(a, b, [c, d])`` is ``a >> b >> [c, d]``.
 
+    An item that names no step, such as an empty list or None, is left out: what follows it waits for what it follows.
+
     Raises:
         GraphError: something is no step, or no item is a handle or group, so that no graph is named.
     """
@@ -159,8 +164,14 @@ def _order(items: tuple[Any, ...]) -> None:
     graph = graph_of(items)
     if graph is None:
         raise GraphError("chain() needs at least one handle or group: ids alone do not say of which run they are")
-    for earlier, later in zip(items, items[1:]):
+    named = [item for item in items if not _is_empty(item)]
+    for earlier, later in zip(named, named[1:]):
         graph.order(earlier, later)
+
+
+def _is_empty(item: Any) -> bool:
+    inner = item.items if isinstance(item, Dependency) else item
+    return inner is None or (isinstance(inner, (list, tuple)) and all(map(_is_empty, inner)))
 
 
 def graph_of(item: Any) -> Graph | None:

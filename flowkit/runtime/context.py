@@ -12,20 +12,21 @@ from flowkit.dsl.builder import EmitBuilder
 from flowkit.dsl.typing import Context, MapCall, StepCall
 from flowkit.errors import LeaseLost, Permanent, ResultNotFound, RunCanceled
 from flowkit.model.definitions import ANY
-from flowkit.model.gate import ARTIFACT_LIMIT, METADATA_LIMIT, RECORD_LIMIT, dumps
+from flowkit.model.gate import ARTIFACT_LIMIT, RECORD_LIMIT, dumps
 from flowkit.model.lease import Lease
-from flowkit.model.names import joined, name_problem, shortened
+from flowkit.model.names import joined, shortened
 from flowkit.model.outcome import AttemptTimeout, safe_text
 from flowkit.model.outputs import ArtifactRef, NewArtifact, NewRecord, Progress
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.projections import Projection
 from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.labels import NO_RESULT, metadata_text, require_name, word
 from flowkit.runtime.misfits import coded
 from flowkit.runtime.services import Services
 
 INLINE, EXTERNAL = "inline-artifact", "external-artifact-ref"
-NO_INPUT, NO_RESULT = "invalid_input", "invalid_result"
+NO_INPUT = "invalid_input"
 
 
 class StepContext(Context):
@@ -120,7 +121,7 @@ class StepContext(Context):
         """
         self._attempt.require_open()
         for field, name in (("collection", collection), ("key", key)):
-            _require_name("record", field, name)
+            require_name("record", field, name)
         body = coded(NO_RESULT, dumps)(data, f"record {collection}/{key}", RECORD_LIMIT)
         self.records[collection, key] = NewRecord(collection, key, body)
 
@@ -140,7 +141,7 @@ class StepContext(Context):
             ValueError: a bad name or id, an id used before in this attempt, or a body that is none or too large.
         """
         self._attempt.require_open()
-        _require_name("artifact", "name", name)
+        require_name("artifact", "name", name)
         if not isinstance(body, (str, bytes, bytearray, memoryview)):
             got = type(body).__name__
             raise ValueError(f"artifact {name!r}: expected bytes or a str, got {got}; step.store_artifact takes files")
@@ -149,11 +150,11 @@ class StepContext(Context):
             raise ValueError(f"artifact {name!r}: {len(data)} bytes, at most {ARTIFACT_LIMIT}; use step.store_artifact")
         if id is None:
             id = shortened(f"{self._leased.id}:artifact:{len(self.artifacts) + 1:03d}")
-        _require_name("artifact", "id", id)
+        require_name("artifact", "id", id)
         if (id, "") in self.artifacts:
             raise ValueError(f"artifact id {id!r} is used twice in this attempt")
         digest = hashlib.sha256(data).digest()
-        text = _metadata(metadata)
+        kind, content_type, text = word("kind", kind), word("content_type", content_type), metadata_text(metadata)
         self.artifacts[id, ""] = NewArtifact(id, name, kind or INLINE, content_type, len(data), digest, data, text)
         return id
 
@@ -176,9 +177,9 @@ class StepContext(Context):
             InvalidInput: the body is none, or the metadata is not JSON.
         """
         self._attempt.require_open()
-        _require_name("artifact", "name", name)
+        require_name("artifact", "name", name)
+        kind, content_type, text = word("kind", kind), word("content_type", content_type), metadata_text(metadata)
         stored = coded(NO_RESULT, self._services.artifacts().put)(body)
-        text = _metadata(metadata)
         digest = bytes.fromhex(stored.sha256)
         new = NewArtifact(stored.id, name, kind or EXTERNAL, content_type, stored.size, digest, None, text)
         self.artifacts[stored.id, name] = new
@@ -285,15 +286,3 @@ class StepContext(Context):
             known = {"run_id": self.run_id, "step_id": self.step_id, "kind": self._leased.kind}
             self._log = self._services.logger(**known, attempt=self.attempt)
         return self._log
-
-
-def _require_name(what: str, field: str, value: Any) -> None:
-    problem = name_problem(value)
-    if problem:
-        raise ValueError(f"{what}: {field}: {problem}")
-
-
-def _metadata(metadata: Mapping[str, Any] | None) -> str | None:
-    if metadata is None:
-        return None
-    return coded(NO_RESULT, dumps)(dict(metadata), "artifact metadata", METADATA_LIMIT).decode()

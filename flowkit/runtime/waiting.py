@@ -22,6 +22,7 @@ from flowkit.errors import (
 from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus, StepStatus
+from flowkit.model.step import Step
 from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
@@ -41,6 +42,24 @@ UNTOLD = 0.01
 
 STEP_POLL = 0.25
 """Seconds after which a step that is waited for is looked at: who waits is told of the end of runs alone."""
+
+
+class Unsuccessful(ResultNotFound):
+    """The step whose result is asked for has none, for it did not succeed, though its run may have."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        super().__init__(
+            f"step {step.id!r} of run {step.run_id!r} {self.told}; rt.result({step.run_id!r}, {step.id!r}) says more"
+        )
+
+    @property
+    def told(self) -> str:
+        """What became of the step."""
+        error = self.step.error
+        if self.step.status is StepStatus.FAILED and error is not None:
+            return f"failed: {error.code}: {error.message}"
+        return f"was canceled ({self.step.reason})"
 
 
 @attrs.frozen
@@ -206,15 +225,14 @@ class Waiting:
     def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that ended like this, or one step's result, as the annotation says.
 
-        A run that has not ended has the result of a step that succeeded.
+        A step that succeeded has a result also where its run has not ended, or not well. In a list, None stands for a
+        step that did not succeed.
         """
         views = self._engine.views
-        if status is RunStatus.CANCELED:
-            raise RunCanceled(run_id)
         # A step that others have seen to succeed may not be there in the snapshot of the program's own transaction.
         with self._engine.db.outside() if not status.is_ended else self._engine.read() as tx:
-            if status is RunStatus.FAILED:
-                raise RunFailed(run_id, views.failed_steps(tx, run_id))
+            if status.is_ended and status is not RunStatus.SUCCEEDED and not self._succeeded(tx, run_id, step_id):
+                raise RunCanceled(run_id) if status is RunStatus.CANCELED else self._failed(tx, run_id)
             if step_id is not None:
                 found: StoredOutput | None = StoredOutput(False, [step_id], views.values(tx, run_id, [step_id]))
             else:
@@ -227,8 +245,18 @@ class Waiting:
             for missing in (one for one in found.step_ids if one not in found.values):
                 # Asked for by name, it is refused with the nearest one that is there.
                 self._refuse(tx, run_id, missing, is_output=step_id is None)
+            if not found.many and found.values[found.step_ids[0]].body is None:
+                _refuse_unsuccessful(views.step(tx, run_id, found.step_ids[0]))
         values = [self._value(one, found.values[one], type) for one in found.step_ids]
         return values if found.many else values[0]
+
+    def _succeeded(self, tx: Session, run_id: str, step_id: str | None) -> bool:
+        with suppress(StepNotFound):
+            return step_id is not None and self._engine.views.step(tx, run_id, step_id).status is StepStatus.SUCCEEDED
+        return False
+
+    def _failed(self, tx: Session, run_id: str) -> RunFailed:
+        return RunFailed(run_id, self._engine.views.failed_steps(tx, run_id))
 
     def _refuse(self, tx: Session, run_id: str, missing: str, *, is_output: bool) -> None:
         try:
@@ -242,6 +270,11 @@ class Waiting:
         executable = self._registry.executable(stored.kind)
         wanted = executable.signature.returns if type is ANY and executable is not None else type
         return self._codec.decode(stored.body, wanted, f"result of {step_id!r}")
+
+
+def _refuse_unsuccessful(step: Step) -> None:
+    if step.status is not StepStatus.SUCCEEDED:
+        raise Unsuccessful(step)
 
 
 def _refuse_in_event_loop(run_id: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flowkit import Runtime
+from flowkit import Permanent, RunBuilder, Runtime, StepHandle, executor, package
 from tests.cli.conftest import ROOT, Play, Shell
 
 Printed = Callable[[str, str], None]
@@ -137,6 +137,24 @@ def test_a_failed_run_has_no_result_and_its_command_fails(shell: Shell, play: Pl
     ended = shell("result", "order-2", "charge")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("error: step 'charge' failed: no_money: the card was refused\n")
+
+
+def test_the_output_of_a_run_that_succeeded_without_it_is_told_as_the_steps(shell: Shell, store: Runtime) -> None:
+    @executor("shy")
+    def shy() -> int:
+        raise Permanent("shy", "not today")
+
+    @package("lenient")
+    def lenient(run: RunBuilder) -> StepHandle[int]:
+        return run.step("only", shy, allow_failure=True)
+
+    for function in (shy, lenient):
+        store.register_executor(function)
+    store.run("lenient", run_id="run-1")
+    for words in (("result", "run-1"), ("result", "run-1", "only")):
+        ended = shell(*words)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("error: step 'only' failed: shy: not today\n")
 
 
 def test_the_result_of_a_step_that_was_canceled_is_none_and_says_why(shell: Shell, play: Play) -> None:

@@ -92,6 +92,17 @@ def test_arrows_are_a_chain(run, steps):
     assert waits(run.finish(None)) == {"b": {"a": True}, "c": {"b": True}, "d": {"b": True}}
 
 
+@pytest.mark.parametrize("nothing", [[], None, [None], [[], ()]], ids=repr)
+def test_what_names_no_step_is_left_out_of_a_chain(run, steps, nothing):
+    a, b, c, d = steps
+    chain(a, nothing, nothing, b)
+    c >> nothing >> d
+    nothing >> a
+    d >> nothing
+
+    assert waits(run.finish(None)) == {"b": {"a": True}, "d": {"c": True}}
+
+
 def test_arrows_start_at_a_list_or_an_id_too(run, steps):
     a, b, c, d = steps
     [a, b] >> c

@@ -214,6 +214,47 @@ def test_the_output_of_a_group_is_a_list_in_input_order(flowkit_runtime: Runtime
     assert run.result() == [3, 1, 2]
 
 
+@executor("odd-only")
+def odd_only(n: int) -> int:
+    if n % 2 == 0:
+        raise Permanent("even", "no odd number")
+    return n
+
+
+def test_a_step_that_may_fail_and_did_has_no_result(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.step("a", odd_only, 2, allow_failure=True), odd_only)
+    flowkit_runtime.drain()
+    assert run.status() == "succeeded"
+    for ask in (run.result, lambda: run.result("a"), lambda: run.result("a", int)):
+        with pytest.raises(ResultNotFound, match=r"step 'a' of run '.*' failed: even: no odd number; rt.result"):
+            ask()
+
+
+def test_a_step_that_was_canceled_has_no_result(flowkit_runtime: Runtime) -> None:
+    def describe(run: RunBuilder) -> Any:
+        return run.step("a", odd_only, 2, allow_failure=True) >> run.step("b", odd_only, 1, allow_failure=True)
+
+    run = start(flowkit_runtime, describe, odd_only)
+    flowkit_runtime.drain()
+    with pytest.raises(ResultNotFound, match=r"step 'b' of run '.*' was canceled \(dependency:a\)"):
+        run.result()
+
+
+def test_in_the_list_of_a_group_none_stands_for_a_step_that_did_not_succeed(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("a", odd_only, [1, 2, 3], allow_failure=True), odd_only)
+    flowkit_runtime.drain()
+    assert run.result() == [1, None, 3]
+
+
+def test_a_step_that_succeeded_has_its_result_also_in_a_run_that_failed(flowkit_runtime: Runtime) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("a", odd_only, [1, 2]), odd_only)
+    flowkit_runtime.drain()
+    assert run.result("a[0]") == 1
+    for ask in (run.result, lambda: run.result("a[1]"), lambda: run.result("no such step")):
+        with pytest.raises(RunFailed):
+            ask()
+
+
 def test_an_async_executor_returns_its_result_too(flowkit_runtime: Runtime) -> None:
     @executor("soon")
     async def soon(step: StepContext, input: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,35 @@ def test_an_inline_artifact_is_read_back_with_all_that_was_said_of_it(flowkit_ru
     result = flowkit_runtime.result(run_id, "a")
     assert result is not None
     assert [ref.id for ref in result.artifacts] == ids
+
+
+NO_WORDS = [b"text/plain", 5, True, math.nan, "a\0b", "\ud800", "x" * 201, ["a"], 2**70]
+
+
+@pytest.mark.parametrize("word", NO_WORDS, ids=ascii)
+@pytest.mark.parametrize("field", ["kind", "content_type"])
+def test_what_is_no_word_about_an_artifact_is_refused_where_it_is_said(
+    open_runtime: OpenRuntime, tmp_path: Path, field: str, word: Any
+) -> None:
+    runtime = open_runtime(artifact_store=FileArtifactStore(tmp_path / "artifacts"))
+    said: list[str] = []
+
+    def hand_over(step: StepContext) -> None:
+        for call in (step.artifact, step.store_artifact):
+            with pytest.raises(ValueError, match=f"artifact: {field}: expected") as told:
+                call("name", b"", **{field: word})
+            said.append(str(told.value))
+            call("name", b"", **{field: ""})
+
+    run_id = handed_over(runtime, hand_over)
+    assert len(said) == 2
+    assert [ref.content_type for ref in runtime.artifacts(run_id)] == [None, None]
+
+
+def test_the_metadata_of_an_artifact_is_a_dict(flowkit_runtime: Runtime) -> None:
+    given: Any = [1]
+    run_id = handed_over(flowkit_runtime, lambda step: step.artifact("name", b"", metadata=given))
+    assert code_of(flowkit_runtime, run_id, "a") == "invalid_result"
 
 
 def test_the_artifact_of_a_step_that_another_step_has_taken_is_a_conflict(flowkit_runtime: Runtime) -> None:

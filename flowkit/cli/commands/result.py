@@ -68,9 +68,13 @@ def _wait(handle: RunHandle[Any], runtime: Runtime, step_id: str | None, timeout
 
 def _output(handle: RunHandle[Any]) -> Any:
     from flowkit.errors import ResultNotFound
+    from flowkit.runtime.waiting import Unsuccessful
 
     try:
         return handle.result()
+    except Unsuccessful as error:
+        hint = f"`{command('show', handle.id, error.step.id)}` says more"
+        raise CommandFailed(f"step {error.step.id!r} {error.told}", hint=hint, code=FAILED) from None
     except ResultNotFound:
         hint = f"return a handle from its entrypoint, or name a step: {command('result', handle.id)} STEP"
         raise CommandFailed(f"run {handle.id!r} names no output", hint=hint, code=NOT_FOUND) from None
