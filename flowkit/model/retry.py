@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import PurePath
 from typing import Any, Literal
 
 import attrs
@@ -28,7 +30,18 @@ def seconds_in_range(owner: str, field: str, value: Any, *, low: float = 0.0, ex
 
 def qualified_name(cls: type) -> str:
     """Name a class as ``module:qualname``, the form that is stored."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return f"{_imported_as(cls.__module__)}:{cls.__qualname__}"
+
+
+def _imported_as(module: str) -> str:
+    """Return the name by which others import a module: a program that was started has another one for itself."""
+    if module not in ("__main__", "__mp_main__"):
+        return module
+    main = sys.modules.get(module)
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name)
+    return PurePath(file).stem if file else module
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -97,4 +110,7 @@ class Retry:
 
     def lists(self, error: BaseException) -> bool:
         """Whether the type of *error*, or a base of it, is named in ``on``."""
-        return bool(self.on) and any(qualified_name(base) in self.on for base in type(error).__mro__)
+        return bool(self.on) and any(
+            qualified_name(base) in self.on or f"{base.__module__}:{base.__qualname__}" in self.on
+            for base in type(error).__mro__
+        )
