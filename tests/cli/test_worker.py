@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from flowkit import Runtime
 from flowkit.clock import SECOND
 from tests.cli.conftest import ROOT, SLOW, STORE, Shell, eventually
@@ -107,3 +109,45 @@ def test_a_worker_without_slots_is_refused_by_the_name_of_the_option(slow: Shell
     ended = slow("worker", "--concurrency", "0")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "error: --concurrency: expected 1 or more, got 0\n"
+
+
+SAYING = '''
+from flowkit import Permanent, RunBuilder, StepContext, executor, package
+
+
+@executor("say")
+def say(step: StepContext) -> None:
+    step.log.info("in passing")
+    step.log.warning("look at this")
+    raise Permanent("broken", "it broke")
+
+
+@package("saying")
+def saying(run: RunBuilder) -> None:
+    run.step("only", say)
+'''
+CONFIGURED = "import logging\nlogging.basicConfig(format='mine %(message)s')\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "lines"),
+    [
+        (SAYING, [], ["WARNING event='look at this'", "ERROR event='step_failed'"]),
+        (SAYING, ["--log-level", "info"], ["INFO event='in passing'", "WARNING event", "ERROR event='step_failed'"]),
+        (SAYING, ["--log-level", "error"], ["ERROR event='step_failed'"]),
+        (CONFIGURED + SAYING, [], ["mine event='look at this'", "mine event='step_failed'"]),
+    ],
+    ids=["by default", "more", "less", "as the module says"],
+)
+def test_what_goes_wrong_is_said_on_stderr(slow: Shell, module: str, options: list[str], lines: list[str]) -> None:
+    slow.write("saying.py", module)
+    slow("run", "saying", "-m", "saying", "--run-id", "one")
+    with slow.background("worker", "-m", "saying", *options) as process:
+        slow("result", "one", "--wait")
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    said = [line for line in told.splitlines() if "event=" in line]
+    at = 0
+    for part in lines:
+        at = next(number for number, line in enumerate(said[at:], start=at) if part in line) + 1
+    assert sum(part in line for line in said for part in ("in passing", "look at this", "step_failed")) == len(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowkit.cli.failing import CommandFailed
+from flowkit.cli.logs import LEVELS, log_to_stderr
 from flowkit.cli.metrics import serving
 from flowkit.cli.options import with_project
 from flowkit.cli.output import Output
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from flowkit.runtime.runtime import Runtime
 
-KEPT = ("concurrency", "grace", "metrics_port", "metrics_host")
+KEPT = ("concurrency", "grace", "metrics_port", "metrics_host", "log_level")
 """The options that a worker which is started again gets too."""
 PORT = click.IntRange(0, 65535)
+LEVEL = click.Choice(LEVELS)
 
 
 @click.command()
@@ -32,6 +34,7 @@ PORT = click.IntRange(0, 65535)
 @click.option("--grace", metavar="TIME", type=Duration(days=1), default=10.0, help="How long attempts may go on: 10s.")
 @click.option("--metrics-port", metavar="PORT", type=PORT, help="Serve metrics for Prometheus at this port.")
 @click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="And address; by default to this host alone.")
+@click.option("--log-level", metavar="LEVEL", type=LEVEL, help="What goes to stderr of its log: warnings, by default.")
 @click.option("--reload", is_flag=True, help="For development: start again when a Python file changes.")
 @with_project
 def worker(
@@ -41,6 +44,7 @@ def worker(
     grace: float,
     metrics_port: int | None,
     metrics_host: str,
+    log_level: str | None,
     reload: bool,
 ) -> int:
     """Execute the steps of the kinds that the modules declare.
@@ -65,6 +69,8 @@ def worker(
         if not runtime.executors:
             hint = "name the module that declares them: -m MODULE, FLOWKIT_MODULES, or modules in [tool.flowkit]"
             raise CommandFailed("there are no executors to serve", hint=hint)
+        # Only now: the modules, which may have configured it, are imported.
+        log_to_stderr(log_level)
         out, only = Output(), split_list(queues)
         if only:
             serve_only(runtime, only)
