@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import traceback as traceback_module
 from collections.abc import Mapping
 from typing import Any, Union
@@ -81,6 +82,10 @@ class Released:
 Outcome = Union[Succeeded, Retried, Failed, Released]
 
 
+_GROUPS: tuple[type, ...] = tuple(filter(None, [getattr(builtins, "BaseExceptionGroup", None)]))
+"""What holds several exceptions, where Python has it."""
+
+
 class AttemptTimeout(Exception):
     """The attempt ran longer than its ``timeout``."""
 
@@ -100,14 +105,28 @@ def decide(
         attempt: the 1-based attempt that failed; it has been charged already.
         draw: a random number in 0..1 for the jitter.
     """
-    told = step_error(error, now)
-    again = is_a(error, AttemptTimeout, WorkerLost, Retryable) or retry.lists(error)
-    again = again and not is_a(error, Permanent)
-    told = attrs.evolve(told, retryable=again)
+    causes = causes_of(error)
+    again = all(_is_worth_another(cause, retry) for cause in causes)
+    told = attrs.evolve(step_error(error, now), retryable=again)
     if not again or attempt >= retry.max_attempts:
         return Failed(told)
-    wished = _wished(error) if is_a(error, StepFailure) else None
-    return Retried(told, wished if wished is not None else retry.delay_after(attempt, draw))
+    wishes = [wish for cause in causes if is_a(cause, StepFailure) and (wish := _wished(cause)) is not None]
+    return Retried(told, max(wishes) if wishes else retry.delay_after(attempt, draw))
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group, such as ``asyncio.TaskGroup`` raises; of any other exception itself."""
+    if not is_a(error, *_GROUPS):
+        return [error]
+    try:
+        return [cause for one in error.exceptions for cause in causes_of(one)]  # type: ignore[attr-defined]
+    except Exception:  # a class of the user's own
+        return [error]
+
+
+def _is_worth_another(error: BaseException, retry: Retry) -> bool:
+    again = is_a(error, AttemptTimeout, WorkerLost, Retryable) or retry.lists(error)
+    return again and not is_a(error, Permanent)
 
 
 def is_a(error: BaseException, *types: type) -> bool:
@@ -130,11 +149,13 @@ def is_given_up(error: StepError, attempt: int, max_attempts: int) -> bool:
 
 
 def step_error(error: BaseException, now: Micros) -> StepError:
-    """Describe an exception for the store; never fails, whatever the exception is."""
+    """Describe an exception for the store, a group by its first one; never fails, whatever the exception is."""
+    first, *more = causes_of(error)
+    message = safe_text(lambda: _message(first), fallback=f"<{type(first).__name__}: its text cannot be shown>")
     return StepError(
-        code=_code(error),
-        message=safe_text(lambda: _message(error), fallback=f"<{type(error).__name__}: its text cannot be shown>"),
-        details=_details(error),
+        code=_code(first),
+        message=f"{message} (and {len(more)} more)" if more else message,
+        details=_details(first),
         traceback=safe_text(lambda: _traceback(error), limit=TRACEBACK_LIMIT, fallback=""),
         occurred_at=now,
     )

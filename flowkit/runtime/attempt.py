@@ -20,7 +20,18 @@ from flowkit.errors import (
     RunCanceled,
     StepFailure,
 )
-from flowkit.model.outcome import AttemptTimeout, Failed, Outcome, Released, Retried, Succeeded, decide, is_a, safe_text
+from flowkit.model.outcome import (
+    AttemptTimeout,
+    Failed,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+    causes_of,
+    decide,
+    is_a,
+    safe_text,
+)
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.context import StepContext
@@ -144,7 +155,7 @@ _STOPPED = (asyncio.CancelledError, LeaseLost, RunCanceled, AttemptTimeout)
 def failure(attempt: Attempt, error: BaseException, now: Micros) -> Retried | Failed | Released:
     """Say what an exception means for the step; one that only says "I was told to stop" is no failure of it."""
     leased = attempt.leased
-    if attempt.stop_reason not in (None, "timeout") and is_a(error, *_STOPPED):
+    if attempt.stop_reason not in (None, "timeout") and all(is_a(cause, *_STOPPED) for cause in causes_of(error)):
         return Released()
     told = error if is_a(error, StepFailure) else _known(error)
     return decide(told, retry=leased.retry, attempt=leased.attempt, now=now, draw=random.random())

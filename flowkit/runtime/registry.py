@@ -44,12 +44,14 @@ class Executable:
         known, name, many = self._decoders, binding.name, binding.many
         # One serves all of a list, unless a tuple says of each what it is.
         decoder = known.get((name, many, None)) or known.get((name, many, place)) or self._decoder(binding, place)
-        if body is not None:
-            return decoder(body)
         try:
-            return decoder(b"null")
+            return decoder(body if body is not None else b"null")
         except InvalidInput as error:
-            raise InvalidInput(f"{error}; that step has no result: let the parameter be X | None") from None
+            # One decoder serves a whole list, and knows of no place in it.
+            text = str(error).replace(f"{name!r} ", f"{name!r}[{place}] ", 1) if many else str(error)
+            if body is None:
+                text += "; that step has no result: let the parameter be X | None"
+            raise InvalidInput(text) from error.__cause__
 
     def _decoder(self, binding: Binding, place: int) -> Decoder:
         annotation = self.signature.results[binding.name].annotation

@@ -372,10 +372,29 @@ def test_a_step_without_a_result_is_none_to_a_parameter_that_takes_none_and_a_mi
         assert seen == [[None] if many else None]
         return
     assert seen == []
+    where = r"'found'\[0\]" if many else "'found'"
     with pytest.raises(
-        RunFailed, match=r"result bound to 'found' \$: expected int, got None; .* let the parameter be X \| None"
+        RunFailed, match=rf"result bound to {where} \$: expected int, got None; .* let the parameter be X \| None"
     ):
         run.result("use")
+
+
+def test_the_message_names_which_of_a_list_of_results_does_not_fit(flowkit_runtime: Runtime) -> None:
+    @executor("any")
+    def any_of(value: Any) -> Any:
+        return value
+
+    @executor("sum")
+    def summed(*, numbers: list[int]) -> int:
+        return sum(numbers)
+
+    def describe(run: RunBuilder) -> None:
+        run.step("sum", summed, numbers=run.map("n", any_of, [1, 2, "three"]))
+
+    run = start(flowkit_runtime, describe, any_of, summed)
+    flowkit_runtime.drain()
+    with pytest.raises(RunFailed, match=r"result bound to 'numbers'\[2\] \$: expected int, got str"):
+        run.result()
 
 
 @pytest.mark.parametrize("single_first", [False, True])
