@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import attrs
 import pytest
 
 from flowkit import (
@@ -98,6 +99,32 @@ def test_the_same_id_with_other_content_is_a_conflict_and_changes_nothing(runtim
         runtime.start_run(name, given, run_id="once", name="other")
     assert conflict.value.run_id == "once"
     assert (runtime.workflow("once"), runtime.history("once")) == before
+
+
+def test_the_same_id_is_the_same_run_though_its_input_has_got_a_new_field(
+    open_runtime: OpenRuntime, runtime: Runtime
+) -> None:
+    @attrs.frozen
+    class Order:
+        number: int
+
+    old, added = Order, {"color": attrs.field(default="red", type=str)}
+    new = attrs.make_class("Order", added, bases=(Order,), frozen=True)
+
+    def program(order: Any) -> Runtime:
+        def describe(run: RunBuilder, input: Any) -> None:
+            run.step("only", "echo", 1)
+
+        describe.__annotations__["input"] = order
+        return open_runtime(echo, package("order")(describe))
+
+    assert program(old).start_run("order", {"number": 17}, run_id="order-17").created
+    after = program(new)
+    assert not after.start_run("order", {"number": 17}, run_id="order-17").created
+    assert not after.start_run("order", new(17), run_id="order-17").created
+    for other in (new(17, "blue"), new(18), {"number": 17, "color": "blue"}):
+        with pytest.raises(RunConflict, match="another input"):
+            after.start_run("order", other, run_id="order-17")
 
 
 def test_an_id_is_taken_for_good_once_its_run_has_ended(runtime: Runtime) -> None:
