@@ -19,13 +19,17 @@ MAX_SECONDS = 10 * 366 * 86_400
 
 def seconds_in_range(owner: str, field: str, value: Any, *, low: float = 0.0, exclusive: bool = False) -> float:
     """Return *value* as seconds, or raise ``ConfigError`` naming *owner* and *field*."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+    number = _is_number(value) and -math.inf < value < math.inf
     if not number or value > MAX_SECONDS or value < low or (exclusive and value == low):
         raise ConfigError(
             f"{owner}: {field}: expected seconds {'>' if exclusive else '>='} {low:g} "
             f"and at most {MAX_SECONDS} (ten years), got {value!r}"
         )
     return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def qualified_name(cls: type) -> str:
@@ -89,9 +93,10 @@ class Retry:
         seconds_in_range("Retry", "maximum", self.maximum)
         if self.initial > self.maximum:
             raise ConfigError(f"Retry: initial: expected at most maximum ({self.maximum!r}), got {self.initial!r}")
-        seconds_in_range("Retry", "multiplier", self.multiplier, low=0.0, exclusive=True)
-        jitter = seconds_in_range("Retry", "jitter", self.jitter)
-        if jitter > 1:
+        factor = self.multiplier
+        if not (_is_number(factor) and 0 < factor <= MAX_SECONDS):
+            raise ConfigError(f"Retry: multiplier: expected a number > 0 and at most {MAX_SECONDS}, got {factor!r}")
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
             raise ConfigError(f"Retry: jitter: expected a number from 0 to 1, got {self.jitter!r}")
 
     def delay_after(self, attempt: int, draw: float = 0.0) -> Micros:

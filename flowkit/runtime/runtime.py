@@ -172,7 +172,7 @@ class Runtime(Reads, Operators):
     ) -> list[RunHandle[Any]]:
         """Start one run for each input, all in one transaction; takes and raises what ``start_run`` does."""
         self._parts.check_open()
-        if not isinstance(inputs, Iterable):
+        if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
             raise ConfigError(f"start_runs: inputs: expected a list of inputs, got {inputs!r}")
         return self._parts.start(self._parts.starter.wishes(package, inputs, name, metadata))
 

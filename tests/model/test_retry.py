@@ -119,6 +119,12 @@ def test_nonsense_is_refused_and_the_field_named(field, value):
         Retry(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["multiplier", "jitter"])
+def test_a_factor_is_a_number_and_no_seconds(field):
+    with pytest.raises(ConfigError, match=f"Retry: {field}: expected a number"):
+        Retry(**{field: -1})
+
+
 def test_the_refusal_names_the_field():
     with pytest.raises(ConfigError, match=r"^Retry: max_attempts: expected an int from 1 to 1000000, got 0$"):
         Retry(max_attempts=0)

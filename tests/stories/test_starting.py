@@ -162,9 +162,11 @@ def test_of_many_runs_one_that_cannot_be_started_takes_all_along(runtime: Runtim
     assert len(runtime.runs()) == 0
 
 
-def test_inputs_that_are_no_list_are_refused(runtime: Runtime) -> None:
+@pytest.mark.parametrize("inputs", [5, "abc", b"abc", {"a": 1}])
+def test_inputs_that_are_no_list_are_refused(runtime: Runtime, inputs: Any) -> None:
     with pytest.raises(ConfigError, match="inputs"):
-        runtime.start_runs(greet, 5)  # type: ignore[arg-type]
+        runtime.start_runs(greet, inputs)
+    assert len(runtime.runs()) == 0
 
 
 def test_no_runs_are_started_for_no_inputs(runtime: Runtime) -> None:
