@@ -19,6 +19,7 @@ from flowkit.model.run import Page, Run
 from flowkit.model.states import ENDED_RUN, RunStatus, StepStatus
 from flowkit.model.stats import QueueInfo, Stats
 from flowkit.model.step import Attempt, Step, StepResult
+from flowkit.runtime.aio_calls import starts_many_soon, starts_one_soon
 from flowkit.runtime.aio_handle import AsyncRunHandle
 from flowkit.runtime.inline import CycleResult
 from flowkit.runtime.reads import Instant
@@ -57,19 +58,22 @@ class AsyncRuntime:
             what = f"rt.aio.{name}() works in another thread, so it has no part in this one's open transaction"
             raise InvalidTransition(f"{what}; call it after the commit, or rt.{name}() here", None)
 
+    @starts_one_soon
     async def start_run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
         """See ``Runtime.start_run``."""
         return AsyncRunHandle(self._rt, await self._command(self._rt.start_run, package, input, **options))
 
+    @starts_many_soon
     async def start_runs(self, package: Any, inputs: Iterable[Any], **options: Any) -> list[AsyncRunHandle[Any]]:
         """See ``Runtime.start_runs``."""
         handles = await self._command(self._rt.start_runs, package, inputs, **options)
         return [AsyncRunHandle(self._rt, handle) for handle in handles]
 
+    @starts_one_soon
     async def run(self, package: Any, input: Any = None, **options: Any) -> AsyncRunHandle[Any]:
         """See ``Runtime.run``; if the task is canceled, the attempt under way ends and the run waits for a worker."""
         self._refuse_inside("run")
-        handle = await self.start_run(package, input, **options)
+        handle: AsyncRunHandle[Any] = await self.start_run(package, input, **options)
         stop = threading.Event()
         try:
             await self._executing(self._rt._lifecycle.run_to_end, handle.id, stop)

@@ -78,3 +78,9 @@ def wrong_starts(rt: Runtime) -> None:
     rt.start_run(book, Page(1), run_id=5)  # error
     print(rt.start_run(book, Page(1)).result().number)  # error
     Retry(max_attempts="three")  # error
+
+
+async def wrong_starts_in_an_event_loop(rt: Runtime) -> None:
+    await rt.aio.start_run(book, 5)  # error
+    await rt.aio.start_runs(book, [5])  # error
+    print((await rt.aio.start_run(book, Page(1))).created_at)  # error

@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import assert_type
 
 from flowkit import (
+    AsyncRunHandle,
     Retry,
     RunBuilder,
     RunHandle,
@@ -182,3 +183,11 @@ def starting(rt: Runtime) -> None:
     assert_type(rt.run(book, Page(1)).result("index", int), int)
     assert_type(rt.run(book, Page(1)).result(type=str, timeout=5), str)
     assert_type(rt.run(book, Page(1)).result("index", timeout=timedelta(seconds=5)), Any)
+
+
+async def starting_in_an_event_loop(rt: Runtime) -> None:
+    assert_type(await rt.aio.start_run(book, Page(1), run_id="one"), AsyncRunHandle[Text])
+    assert_type(await (await rt.aio.start_run(book, Page(1))).result(), Text)
+    assert_type(await rt.aio.start_run(nothing), AsyncRunHandle[Any])
+    assert_type(await rt.aio.start_runs(many, [Page(1), Page(2)]), list[AsyncRunHandle[list[Text]]])
+    assert_type(await (await rt.aio.run(book, Page(1))).result("index", int), int)
