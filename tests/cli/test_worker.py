@@ -105,6 +105,13 @@ def test_a_worker_may_be_for_some_queues_alone(slow: Shell, looking: Runtime) ->
             eventually(lambda: looking.workflow("one").status == "succeeded")  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("queues", ["", " , "])
+def test_a_worker_for_no_queue_is_refused_rather_than_one_for_all(slow: Shell, queues: str) -> None:
+    ended = slow("worker", "--queues", queues)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: --queues: expected names of queues, got none; leave it out to serve all")
+
+
 def test_a_worker_without_slots_is_refused_by_the_name_of_the_option(slow: Shell) -> None:
     ended = slow("worker", "--concurrency", "0")
     assert (ended.code, ended.out) == (2, "")

@@ -71,7 +71,7 @@ def worker(
             raise CommandFailed("there are no executors to serve", hint=hint)
         # Only now: the modules, which may have configured it, are imported.
         log_to_stderr(log_level)
-        out, only = Output(), split_list(queues)
+        out, only = Output(), _listed(queues)
         if only:
             serve_only(runtime, only)
             _tell_unknown(runtime, only, out)
@@ -81,6 +81,14 @@ def worker(
         stopped_by = _work(runtime, grace)
         out.note("the worker has stopped")
     return INTERRUPTED if stopped_by == signal.SIGINT else 0
+
+
+def _listed(queues: Sequence[str]) -> list[str]:
+    only = split_list(queues)
+    if queues and not only:
+        # As a variable of the shell gives it that is not set: a worker for all of them is not what was meant.
+        raise CommandFailed("--queues: expected names of queues, got none; leave it out to serve all of them")
+    return only
 
 
 def _tell_unknown(runtime: Runtime, queues: Sequence[str], out: Output) -> None:
