@@ -123,32 +123,33 @@ def test_a_wish_from_which_no_delay_can_be_told_gives_that_of_the_policy(wish):
     assert outcome.delay == 7 * SECOND
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
-class TestGroups:
-    """What ``asyncio.TaskGroup`` raises, around one exception or several."""
+if sys.version_info >= (3, 11):  # before, Python has no groups of exceptions
 
-    @staticmethod
-    def group(*causes: Exception) -> Exception:
-        made: Exception = ExceptionGroup("unhandled errors in a TaskGroup", causes)  # noqa: F821
-        return made
+    class TestGroups:
+        """What ``asyncio.TaskGroup`` raises, around one exception or several."""
 
-    def test_a_group_is_told_as_the_first_exception_in_it(self):
-        alone = self.group(Permanent("empty", "nothing there", details={"page": 3}))
-        told = step_error(alone, NOW)
-        assert (told.code, told.message, told.details) == ("empty", "nothing there", {"page": 3})
-        assert "ExceptionGroup" in told.traceback
-        several = step_error(self.group(self.group(ValueError("bad"), Permanent("no")), KeyError("k")), NOW)
-        assert (several.code, several.message) == ("executor_error", "ValueError: bad (and 2 more)")
+        @staticmethod
+        def group(*causes: Exception) -> Exception:
+            made: Exception = ExceptionGroup("unhandled errors in a TaskGroup", causes)  # noqa: F821
+            return made
 
-    def test_a_group_is_worth_another_try_if_all_that_is_in_it_is(self):
-        policy = Retry(initial=7, on=(OSError,))
-        assert decided(self.group(Retryable("busy"), OSError()), retry=policy).delay == 7 * SECOND
-        wishing = self.group(Retryable("a", retry_after=3), Retryable("b", retry_after=9), OSError())
-        assert decided(wishing, retry=policy).delay == 9 * SECOND
-        for other in (Permanent("no"), ValueError("bad")):
-            outcome = decided(self.group(Retryable("busy"), other), retry=policy)
-            assert isinstance(outcome, Failed)
-            assert not outcome.error.retryable
+        def test_a_group_is_told_as_the_first_exception_in_it(self):
+            alone = self.group(Permanent("empty", "nothing there", details={"page": 3}))
+            told = step_error(alone, NOW)
+            assert (told.code, told.message, told.details) == ("empty", "nothing there", {"page": 3})
+            assert "ExceptionGroup" in told.traceback
+            several = step_error(self.group(self.group(ValueError("bad"), Permanent("no")), KeyError("k")), NOW)
+            assert (several.code, several.message) == ("executor_error", "ValueError: bad (and 2 more)")
+
+        def test_a_group_is_worth_another_try_if_all_that_is_in_it_is(self):
+            policy = Retry(initial=7, on=(OSError,))
+            assert decided(self.group(Retryable("busy"), OSError()), retry=policy).delay == 7 * SECOND
+            wishing = self.group(Retryable("a", retry_after=3), Retryable("b", retry_after=9), OSError())
+            assert decided(wishing, retry=policy).delay == 9 * SECOND
+            for other in (Permanent("no"), ValueError("bad")):
+                outcome = decided(self.group(Retryable("busy"), other), retry=policy)
+                assert isinstance(outcome, Failed)
+                assert not outcome.error.retryable
 
 
 def test_an_exception_that_answers_no_question_is_judged_by_its_type():
