@@ -44,14 +44,15 @@ STEP_POLL = 0.25
 """Seconds after which a step that is waited for is looked at: who waits is told of the end of runs alone."""
 
 
+@attrs.frozen(auto_exc=True, str=False)
 class Unsuccessful(ResultNotFound):
     """The step whose result is asked for has none, for it did not succeed, though its run may have."""
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        super().__init__(
-            f"step {step.id!r} of run {step.run_id!r} {self.told}; rt.result({step.run_id!r}, {step.id!r}) says more"
-        )
+    step: Step
+
+    def __str__(self) -> str:
+        run, step = self.step.run_id, self.step.id
+        return f"step {step!r} of run {run!r} {self.told}; rt.result({run!r}, {step!r}) says more"
 
     @property
     def told(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import enum
 import pathlib
+import pickle
 import sys
 import uuid
 from collections.abc import Sequence
@@ -226,8 +227,9 @@ def test_a_step_that_may_fail_and_did_has_no_result(flowkit_runtime: Runtime) ->
     flowkit_runtime.drain()
     assert run.status() == "succeeded"
     for ask in (run.result, lambda: run.result("a"), lambda: run.result("a", int)):
-        with pytest.raises(ResultNotFound, match=r"step 'a' of run '.*' failed: even: no odd number; rt.result"):
+        with pytest.raises(ResultNotFound, match=r"step 'a' of run '.*' failed: even: no odd number; rt.res") as told:
             ask()
+        assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
 
 
 def test_a_step_that_was_canceled_has_no_result(flowkit_runtime: Runtime) -> None:
