@@ -44,11 +44,12 @@ STEP_POLL = 0.25
 """Seconds after which a step that is waited for is looked at: who waits is told of the end of runs alone."""
 
 
-@attrs.frozen(auto_exc=True, str=False)
 class Unsuccessful(ResultNotFound):
     """The step whose result is asked for has none, for it did not succeed, though its run may have."""
 
-    step: Step
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        super().__init__(step)
 
     def __str__(self) -> str:
         run, step = self.step.run_id, self.step.id
