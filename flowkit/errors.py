@@ -296,5 +296,5 @@ class Retryable(StepFailure):
         super().__init__(code, message, details=details)
         given = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
         if given is not None and not (isinstance(given, (int, float)) and -LONGEST_WISH < given < LONGEST_WISH):
-            raise ValueError(f"Retryable: retry_after: expected seconds, got {retry_after!r}")
+            raise ValueError(f"Retryable: retry_after: expected seconds below {LONGEST_WISH}, got {retry_after!r}")
         self.retry_after = max(given, 0) if given is not None else None

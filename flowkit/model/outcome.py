@@ -82,7 +82,7 @@ class Released:
 Outcome = Union[Succeeded, Retried, Failed, Released]
 
 
-_GROUPS: tuple[type, ...] = tuple(filter(None, [getattr(builtins, "BaseExceptionGroup", None)]))
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)
 """What holds several exceptions, where Python has it."""
 
 
@@ -116,12 +116,22 @@ def decide(
 
 def causes_of(error: BaseException) -> list[BaseException]:
     """Return the exceptions in a group, such as ``asyncio.TaskGroup`` raises; of any other exception itself."""
-    if not is_a(error, *_GROUPS):
-        return [error]
-    try:
-        return [cause for one in error.exceptions for cause in causes_of(one)]  # type: ignore[attr-defined]
-    except Exception:  # a class of the user's own
-        return [error]
+    found: dict[int, BaseException] = {}
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if id(one) in found:
+            continue
+        found[id(one)] = one
+        if is_group(one):
+            # Asked of Python and not of the group, whose class may be the user's own.
+            todo.extend(reversed(_GROUP.exceptions.__get__(one)))
+    return [one for one in found.values() if not is_group(one)]
+
+
+def is_group(error: BaseException) -> bool:
+    """Whether an exception holds others."""
+    return _GROUP is not None and is_a(error, _GROUP)
 
 
 def _is_worth_another(error: BaseException, retry: Retry) -> bool:
@@ -151,10 +161,11 @@ def is_given_up(error: StepError, attempt: int, max_attempts: int) -> bool:
 def step_error(error: BaseException, now: Micros) -> StepError:
     """Describe an exception for the store, a group by its first one; never fails, whatever the exception is."""
     first, *more = causes_of(error)
-    message = safe_text(lambda: _message(first), fallback=f"<{type(first).__name__}: its text cannot be shown>")
+    rest = f" (and {len(more)} more)" if more else ""
+    hidden = f"<{type(first).__name__}: its text cannot be shown>"
     return StepError(
         code=_code(first),
-        message=f"{message} (and {len(more)} more)" if more else message,
+        message=safe_text(lambda: _message(first), limit=TEXT_LIMIT - len(rest), fallback=hidden) + rest,
         details=_details(first),
         traceback=safe_text(lambda: _traceback(error), limit=TRACEBACK_LIMIT, fallback=""),
         occurred_at=now,

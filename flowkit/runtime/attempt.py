@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flowkit.clock import Micros
@@ -162,15 +163,23 @@ def failure(attempt: Attempt, error: BaseException, now: Micros) -> Retried | Fa
 
 
 def _known(error: BaseException) -> BaseException:
+    """Return flowkit's own refusal with its code, also where it is in a group; any other exception as it is."""
+    for cause in causes_of(error):
+        code = _code_of(cause)
+        if code is not None:
+            refused = _Refused(code, safe_text(partial(str, cause), fallback=code))
+            refused.__traceback__ = cause.__traceback__
+            refused.__cause__ = error if cause is not error else None
+            return refused
+    return error
+
+
+def _code_of(error: BaseException) -> str | None:
     # The first that fits counts: a step that is declared twice is a GraphError too.
     codes = {DuplicateStep: "emit_conflict", GraphError: "graph_error", LimitExceeded: "limit_exceeded"}
-    code = error.code if type(error) is Misfit else None
-    code = code or next((code for kind, code in codes.items() if is_a(error, kind)), None)
-    if code is None:
-        return error
-    refused = _Refused(code, safe_text(lambda: error, fallback=code))
-    refused.__traceback__ = error.__traceback__
-    return refused
+    if type(error) is Misfit:
+        return error.code
+    return next((code for kind, code in codes.items() if is_a(error, kind)), None)
 
 
 def settlement(attempt: Attempt, outcome: Outcome, now: Micros) -> Settlement:

@@ -20,6 +20,7 @@ from flowkit.model.outcome import (
     Failed,
     Retried,
     WorkerLost,
+    causes_of,
     decide,
     safe_text,
     step_error,
@@ -150,6 +151,32 @@ if sys.version_info >= (3, 11):  # before, Python has no groups of exceptions
                 outcome = decided(self.group(Retryable("busy"), other), retry=policy)
                 assert isinstance(outcome, Failed)
                 assert not outcome.error.retryable
+
+        @pytest.mark.parametrize("inside", [(), 5, Stop("no"), [Stop("no")]], ids=repr)
+        def test_what_is_in_a_group_is_not_asked_of_a_class_of_the_users_own(self, inside):
+            class Own(ExceptionGroup):  # noqa: F821
+                @property
+                def exceptions(self):
+                    if isinstance(inside, BaseException):
+                        raise inside
+                    return inside
+
+            outcome = decided(Own("mine", [Retryable("busy"), ValueError("bad")]))
+            assert isinstance(outcome, Failed)
+            assert (outcome.error.code, outcome.error.message) == ("busy", "busy (and 1 more)")
+
+        def test_groups_in_groups_are_looked_through_once_however_deep_or_often(self):
+            bad = deep = wide = ValueError("bad")
+            for _ in range(3000):
+                deep = self.group(deep)
+            for _ in range(60):
+                wide = self.group(wide, wide)
+            assert causes_of(deep) == causes_of(wide) == [bad]
+
+        def test_the_message_of_a_group_is_as_short_as_any(self):
+            told = step_error(self.group(ValueError("x" * 2 * TEXT_LIMIT), ValueError("bad")), NOW)
+            assert len(told.message.encode()) <= TEXT_LIMIT
+            assert told.message.endswith("... [truncated] (and 1 more)")
 
 
 def test_an_exception_that_answers_no_question_is_judged_by_its_type():

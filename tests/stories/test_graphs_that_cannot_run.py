@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
 import pytest
 
-from flowkit import GraphError, RunBuilder, Runtime, StepContext, executor
+from flowkit import GraphError, Retry, RunBuilder, Runtime, StepContext, executor
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import code_of, echo, standing, start
 
@@ -105,6 +107,27 @@ def test_what_cannot_be_emitted_fails_the_emitter_and_not_the_worker(
     assert code_of(flowkit_runtime, run.id, "root") == code
     assert len(flowkit_runtime.records(run.id, collection="marks")) == 0
     assert other.result() == "unharmed"
+
+
+if sys.version_info >= (3, 11):  # before, Python has no groups of exceptions
+
+    def test_a_refusal_in_a_group_has_its_own_code_and_is_not_tried_again(flowkit_runtime: Runtime) -> None:
+        @executor("emitter", retry=Retry(on=(Exception,)))
+        async def emitter(step: StepContext) -> None:
+            async def child() -> None:
+                step.emit("child", "nobody", 1)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+
+        run = start(flowkit_runtime, lambda run: run.step("root", emitter), emitter)
+        flowkit_runtime.drain()
+        assert standing(flowkit_runtime, run.id) == {"root": "failed"}
+        error = flowkit_runtime.step(run.id, "root").error
+        assert error is not None
+        assert error.code == "graph_error"
+        assert "nobody" in error.message
+        assert "TaskGroup" in (error.traceback or "")
 
 
 def test_a_child_that_would_be_emitted_twice_by_two_steps_fails_the_second_one(flowkit_runtime: Runtime) -> None:
