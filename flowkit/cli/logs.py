@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+import structlog
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -12,16 +14,19 @@ def log_to_stderr(level: str | None) -> None:
     """Write flowkit's log, what executors say with ``step.log`` included, to stderr.
 
     Args:
-        level: one of ``LEVELS``; None leaves a log alone that the program has configured, and else means warnings.
+        level: one of ``LEVELS``; None for warnings, or, of a log that the program has configured, for what that says.
     """
     logger = logging.getLogger("flowkit")
-    if level is None and (_is_configured(logger) or _is_configured(logging.getLogger())):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel((level or "warning").upper())
+    if not _has_handlers(logger) and not _has_handlers(logging.getLogger()):
+        handler = logging.StreamHandler(sys.stderr)
+        # How a line looks is structlog's to say where the program configured it and has it write to this logger.
+        form = "%(message)s" if structlog.is_configured() else "%(asctime)s %(levelname)s %(message)s"
+        handler.setFormatter(logging.Formatter(form))
+        logger.addHandler(handler)
+        level = level or "warning"
+    if level is not None:
+        logger.setLevel(level.upper())
 
 
-def _is_configured(logger: logging.Logger) -> bool:
+def _has_handlers(logger: logging.Logger) -> bool:
     return any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers)

@@ -133,7 +133,26 @@ def say(step: StepContext) -> None:
 def saying(run: RunBuilder) -> None:
     run.step("only", say)
 '''
+WITH_STRUCTLOG = """
+import structlog
+
+structlog.configure(
+    processors=[structlog.stdlib.filter_by_level, structlog.processors.JSONRenderer()],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+)
+"""
 CONFIGURED = "import logging\nlogging.basicConfig(format='mine %(message)s')\n"
+
+
+def said_by(slow: Shell, module: str, *options: str) -> list[str]:
+    """Return the lines that a worker of this module writes to stderr while a run fails."""
+    slow.write("saying.py", module)
+    slow("run", "saying", "-m", "saying", "--run-id", "one")
+    with slow.background("worker", "-m", "saying", *options) as process:
+        slow("result", "one", "--wait")
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    return str(told).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -143,18 +162,22 @@ CONFIGURED = "import logging\nlogging.basicConfig(format='mine %(message)s')\n"
         (SAYING, ["--log-level", "info"], ["INFO event='in passing'", "WARNING event", "ERROR event='step_failed'"]),
         (SAYING, ["--log-level", "error"], ["ERROR event='step_failed'"]),
         (CONFIGURED + SAYING, [], ["mine event='look at this'", "mine event='step_failed'"]),
+        (
+            CONFIGURED + SAYING,
+            ["--log-level", "info"],
+            ["mine event='in passing'", "mine event='look at this'", "mine event='step_failed'"],
+        ),
     ],
-    ids=["by default", "more", "less", "as the module says"],
+    ids=["by default", "more", "less", "as the module says", "more, as the module says"],
 )
 def test_what_goes_wrong_is_said_on_stderr(slow: Shell, module: str, options: list[str], lines: list[str]) -> None:
-    slow.write("saying.py", module)
-    slow("run", "saying", "-m", "saying", "--run-id", "one")
-    with slow.background("worker", "-m", "saying", *options) as process:
-        slow("result", "one", "--wait")
-        process.terminate()
-        _, told = process.communicate(timeout=60)
-    said = [line for line in told.splitlines() if "event=" in line]
+    said = [line for line in said_by(slow, module, *options) if "event=" in line]
     at = 0
     for part in lines:
         at = next(number for number, line in enumerate(said[at:], start=at) if part in line) + 1
     assert sum(part in line for line in said for part in ("in passing", "look at this", "step_failed")) == len(lines)
+
+
+def test_a_module_that_configured_structlog_says_how_lines_look(slow: Shell) -> None:
+    said = [json.loads(line) for line in said_by(slow, WITH_STRUCTLOG + SAYING) if line.startswith("{")]
+    assert [line["event"] for line in said] == ["look at this", "step_failed"]
