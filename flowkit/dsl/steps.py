@@ -202,6 +202,9 @@ class GraphBuilder:
             counts = Counter([*self._ids, *ids])
             twice = next(id for id in ids if counts[id] > 1)
             raise DuplicateStep(f"step id {twice!r} is declared twice; ids are unique within a run")
+        again = next((key for key in declaration.dedup_keys if (kind, key) in self._twins), None)
+        if again is not None:
+            raise GraphError(f"dedup key {again!r} was declared while its map was: list the inputs before the map")
         if ids:
             declaration.first = first
             self._declarations.append(declaration)

@@ -137,6 +137,26 @@ def test_a_dedup_key_is_one_for_each_input(run_of):
     assert [spec.dedup_keys for spec in run.finish(None).specs] == [["scan[0]", "scan[1]"], ["scan[2]"]]
 
 
+def test_a_step_that_an_input_of_a_map_declares_may_not_have_the_maps_dedup_key(run_of):
+    run = run_of(ocr)
+
+    def inputs():
+        yield 1
+        run.step("x", ocr, 5, dedup_key="scan[0]")
+
+    with pytest.raises(GraphError, match=r"dedup key 'scan\[0\]' was declared while its map was: list the inputs"):
+        run.map("page", ocr, inputs(), dedup_key="scan")
+    assert ids_of(run) == ["x"]
+
+
+def test_a_step_that_an_input_of_a_map_declares_comes_before_it(run_of):
+    run = run_of(ocr)
+    group = run.map("page", ocr, (run.step(f"x{at}", ocr, at) and at for at in range(2)))
+
+    assert [handle.id for handle in group] == ["page[0]", "page[1]"]
+    assert ids_of(run) == ["x0", "x1", "page[0]", "page[1]"]
+
+
 def test_a_map_without_inputs_is_an_empty_group(run_of):
     run = run_of(ocr, tidy)
     run.step("tidy", tidy)
