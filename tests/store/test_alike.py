@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import attrs
 import pytest
 
 from flowkit.model.plan import Binding, Edge, Plan, StepSpec
@@ -60,6 +61,18 @@ def stored(flow: Flow, run_id: str) -> dict[str, list[list[Any]]]:
     return found
 
 
+def one_by_one(plan: Plan) -> Plan:
+    """Return the plan with a declaration for each step."""
+    singles = (
+        attrs.evolve(
+            spec, ids=[id], inputs=[spec.inputs[at]], dedup_keys=spec.dedup_keys and [spec.dedup_keys[at]]
+        )
+        for spec in plan.specs
+        for at, id in enumerate(spec.ids)
+    )
+    return Plan(tuple(singles), plan.gates, plan.edges)
+
+
 def started(flow: Flow, plan: Plan) -> str:
     return flow.start(plan)
 
@@ -84,11 +97,12 @@ ADDED = [
 def test_steps_that_are_alike_are_stored_as_single_ones_are(
     flow: Flow, add: Callable[[Flow, Plan], str], plan: Plan
 ) -> None:
-    def stored_from(shares: int) -> dict[str, list[list[Any]]]:
+    def stored_from(plan: Plan, shares: int) -> dict[str, list[list[Any]]]:
         with mock.patch.object(type(flow.engine.db.dialect), "shares", shares):
             return stored(flow, add(flow, plan))
 
-    together, apart = stored_from(2), stored_from(1_000_000)
+    together = stored_from(plan, 2)
 
-    assert together == apart
+    assert together == stored_from(plan, 1_000_000)
+    assert together == stored_from(one_by_one(plan), 1_000_000)
     assert [row[1] for row in together["steps"]][-len(plan.ids) :] == plan.ids

@@ -9,7 +9,7 @@ import pytest
 
 from flowkit.errors import LimitExceeded
 from flowkit.model.outcome import Succeeded
-from flowkit.model.plan import Edge, Plan
+from flowkit.model.plan import Edge, Plan, StepSpec
 from flowkit.model.states import RunStatus
 from flowkit.model.step import Settlement
 from flowkit.store.closing import Verdict
@@ -216,17 +216,53 @@ def test_a_dedup_key_holds_within_one_batch_and_when_the_first_one_is_dead(flow:
 
 
 def test_emitters_of_one_commit_that_name_one_dedup_key_make_one_step(flow: Flow) -> None:
-    run = flow.start(step("a"), step("b"))
-    first, second = flow.lease()
+    run = flow.start(step("a"), step("b"), step("c"))
+    first, second, third = flow.lease()
+    page, once_more = (emits(step(name, dedup_key="url")) for name in ("page", "once more"))
     waits = emits(step("again", dedup_key="url"), step("index"), after={"index": ["again"]})
 
-    flow.turn([Settlement(first, emits(step("page", dedup_key="url")), 0), Settlement(second, waits, 0)], slots=0)
+    flow.turn([Settlement(first, page, 0), Settlement(second, waits, 0), Settlement(third, once_more, 0)], slots=0)
 
-    assert steps_of(flow, run) == {"a": "succeeded", "b": "succeeded", "page": "ready", "index": "pending"}
+    parents = {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
+    assert steps_of(flow, run) == {**parents, "page": "ready", "index": "pending"}
     with flow.engine.read() as tx:
         # One row for each commit: nothing was refused by the database and written again by itself.
         assert tx.script("SELECT COUNT(*) FROM history") == [(3,)]
     assert flow.finish() == ["page", "index"]
+
+
+def in_one_batch(flow: Flow, *plans: Plan) -> str:
+    """Emit plans by as many steps, in one commit, in a run of which the steps f1 and f2 have failed."""
+    failing = [step(f"f{n}", "begin", allow_failure=True) for n in (1, 2)]
+    run = flow.start(*failing, *(step(f"e{n}") for n, _ in enumerate(plans)))
+    for failed in flow.lease(kinds=["begin"]):
+        flow.settle(failed, failure())
+    leased = flow.lease()
+    flow.turn([Settlement(one, success(emission=emitted), 0) for one, emitted in zip(leased, plans)], slots=0)
+    return run
+
+
+def test_what_waits_for_a_step_of_the_same_commit_that_was_born_dead_is_born_dead(flow: Flow) -> None:
+    run = in_one_batch(flow, plan(step("dead"), after={"dead": ["f1"]}), plan(step("later"), after={"later": ["dead"]}))
+
+    assert steps_of(flow, run)["later"] == "canceled (dependency:dead)"
+
+
+def test_the_steps_of_one_map_may_be_born_dead_for_different_reasons(flow: Flow) -> None:
+    ids = [f"m[{at}]" for at in range(10)]
+    edges = tuple(Edge(at, "f1" if at < 5 else "f2") for at in range(10))
+    run = in_one_batch(flow, Plan((StepSpec("work", ids, [b"0"] * 10),), (), edges))
+
+    found = steps_of(flow, run)
+    assert [found[id] for id in ids] == ["canceled (dependency:f1)"] * 5 + ["canceled (dependency:f2)"] * 5
+
+
+def test_an_id_under_which_a_step_was_declared_again_is_free_for_another_one(flow: Flow) -> None:
+    again = plan(step("alias", dedup_key="k"))
+    run = in_one_batch(flow, plan(step("first", dedup_key="k")), again, plan(step("alias")))
+
+    found = steps_of(flow, run)
+    assert {id: found[id] for id in ("e2", "first", "alias")} == {"e2": "succeeded", "first": "ready", "alias": "ready"}
 
 
 def test_of_a_step_that_is_declared_again_the_first_declaration_stands(flow: Flow) -> None:

@@ -64,6 +64,19 @@ def test_a_guard_is_a_guard_for_one_row_too(engine: Engine, renumber: Statement)
         assert tx.rows(renumber, rows=[("plain", 7, 8)], more=0) == []
 
 
+def test_a_column_that_few_rows_have_a_value_in_is_written_with_them(engine: Engine) -> None:
+    q = engine.tables.queues
+    names = ("name", "max_workers", "rate_milli", "burst", "configured_by")
+    insert = engine.db.compile(insert_into(q, names, paused=0))
+    rows: list[Any] = [(f"q{at:02}", None, None, None, None) for at in range(12)]
+    rows[0], rows[7] = ("q00", None, None, 3, None), ("q07", 7, None, None, None)
+    rows[11] = ("q11", None, None, None, "x")
+    with engine.write() as tx:
+        tx.many(insert, rows)
+        found = tx.rows(engine.db.compile(q.select(*(getattr(q, name) for name in names)).order_by(q.name)))
+    assert found == rows
+
+
 def test_about_one_no_table_is_made_of_a_list(engine: Engine) -> None:
     leases, outcomes = engine.leases, engine.outcomes
     for statement in (leases._take, leases._take_waiting, leases._load, outcomes._succeed, engine.lanes._glance):
