@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
-
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -16,6 +14,8 @@ def log_to_stderr(level: str | None) -> None:
     Args:
         level: one of ``LEVELS``; None for warnings, or, of a log that the program has configured, for what that says.
     """
+    import structlog
+
     logger = logging.getLogger("flowkit")
     if not _has_handlers(logger) and not _has_handlers(logging.getLogger()):
         handler = logging.StreamHandler(sys.stderr)
