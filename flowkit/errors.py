@@ -27,20 +27,22 @@ class ConfigError(FlowkitError):
     """A Runtime, store or policy was given a value out of range; the message names the field."""
 
 
+@attrs.define(auto_exc=True, str=False, slots=False)
 class DiscoveryError(FlowkitError):
     """A module named for discovery could not be imported or scanned; ``__cause__`` keeps the reason."""
 
-    def __init__(self, module: str, reason: str) -> None:
-        super().__init__(f"cannot discover {module!r}: {reason}")
-        self.module = module
-        self.reason = reason
+    module: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot discover {self.module!r}: {self.reason}"
 
 
 class ExecutorSignatureError(FlowkitError):
     """An executor's or entrypoint's signature asks for something flowkit cannot give; names file and line."""
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class DuplicateExecutor(FlowkitError):
     """Two different functions claim one ``kind``; ``first`` and ``second`` say where they are."""
 
@@ -52,7 +54,7 @@ class DuplicateExecutor(FlowkitError):
         return f"executor kind {self.kind!r} is declared twice: {self.first} and {self.second}; rename one of them"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class DuplicatePackage(FlowkitError):
     """Two different entrypoints claim one package ``name``; ``first`` and ``second`` say where they are."""
 
@@ -64,7 +66,7 @@ class DuplicatePackage(FlowkitError):
         return f"workflow package {self.name!r} is declared twice: {self.first} and {self.second}; rename one of them"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class PackageNotRegistered(FlowkitError):
     """No entrypoint is registered here under this ``name``; ``known`` are those that are; ``hint`` says what to do."""
 
@@ -73,12 +75,11 @@ class PackageNotRegistered(FlowkitError):
     hint: str = ""
 
     def __str__(self) -> str:
-        near = nearest(self.name, self.known)
         hint = self.hint or "is its module in Runtime(modules=[...])?"
-        return f"workflow package {self.name!r} is not registered{near}; {hint}"
+        return f"workflow package {self.name!r} is not registered{nearest(self.name, self.known)}; {hint}"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class ExecutorNotRegistered(FlowkitError):
     """No executor is registered here for this ``kind`` of step; ``known`` are the kinds that are."""
 
@@ -102,7 +103,7 @@ class LimitExceeded(FlowkitError):
     """A documented size limit was passed; the message names the limit and the value."""
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class RunConflict(FlowkitError):
     """A run with this ``run_id`` is there already; ``reason`` says what differs; nothing was changed."""
 
@@ -113,7 +114,7 @@ class RunConflict(FlowkitError):
         return f"run {self.run_id!r} exists already with {self.reason}; choose another run_id, or leave it out"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class RunNotFound(FlowkitError):
     """No run has this ``run_id`` in the store."""
 
@@ -123,7 +124,7 @@ class RunNotFound(FlowkitError):
         return f"run {self.run_id!r} is not in the store; rt.runs() lists those that are"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class StepNotFound(FlowkitError):
     """The run ``run_id`` is there, but has no step ``step_id``; ``known`` are some that it has.
 
@@ -145,7 +146,7 @@ class ResultNotFound(FlowkitError):
     """The run or step has no such result, record, artifact or output; the message says what would give one."""
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class InvalidTransition(FlowkitError):
     """A command does not apply in the present ``status``, as the ``message`` says; nothing was changed."""
 
@@ -156,7 +157,7 @@ class InvalidTransition(FlowkitError):
         return self.message
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class LeaseLost(FlowkitError):
     """This attempt owns its step (``run_id``, ``step_id``) no longer; what it still delivers is discarded."""
 
@@ -167,7 +168,7 @@ class LeaseLost(FlowkitError):
         return f"the lease on step {self.step_id!r} of run {self.run_id!r} is lost; its effects are discarded"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class RunFailed(FlowkitError):
     """The run ``run_id`` ended failed; ``errors`` maps each failed step to its ``StepError``."""
 
@@ -175,13 +176,12 @@ class RunFailed(FlowkitError):
     errors: Mapping[str, Any]
 
     def __str__(self) -> str:
-        shown = list(self.errors.items())[:5]
-        told = "; ".join(f"{step}: {error.code}: {error.message}" for step, error in shown)
-        more = f" (and {len(self.errors) - len(shown)} more)" if len(self.errors) > len(shown) else ""
+        told = "; ".join(f"{step}: {error.code}: {error.message}" for step, error in list(self.errors.items())[:5])
+        more = f" (and {len(self.errors) - 5} more)" if len(self.errors) > 5 else ""
         return f"run {self.run_id!r} failed: {told or 'no step error is stored'}{more}"
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class RunCanceled(FlowkitError):
     """The run ``run_id`` ended canceled, so it has no result; ``rt.retry_run`` would make it run again."""
 
@@ -199,7 +199,7 @@ class RuntimeClosed(FlowkitError):
     """The Runtime was closed; make a new one."""
 
 
-@attrs.frozen(auto_exc=True, str=False)
+@attrs.define(auto_exc=True, str=False, slots=False)
 class MissingExtra(FlowkitError):
     """A ``feature`` needs an ``extra`` that is not installed; ``without`` says what works all the same."""
 
@@ -209,9 +209,8 @@ class MissingExtra(FlowkitError):
 
     def __str__(self) -> str:
         name = f"{DISTRIBUTION}[{self.extra}]"
-        rest = f" {self.without}" if self.without else ""
         install = f"install it with pip install '{name}' (from a checkout: pip install '.[{self.extra}]')"
-        return f"{self.feature} needs the extra {name}: {install}.{rest}"
+        return f"{self.feature} needs the extra {name}: {install}. {self.without}".rstrip()
 
 
 class StoreError(FlowkitError):
@@ -254,18 +253,19 @@ class StepFailure(Exception):
             raise ValueError(f"{type(self).__name__}: code: expected a non-blank str, got {code!r}")
         if details is not None and not isinstance(details, Mapping):
             raise ValueError(f"{type(self).__name__}: details: expected a dict, got {details!r}")
-        # What an Enum of str says of itself is its name.
-        self.code = str.__str__(code)
+        self.code = str.__str__(code)  # what an Enum of str says of itself is its name
         try:
             text = str.__str__(message) if isinstance(message, str) else "" if message is None else str(message)
             self.message = text or self.code
-        except Exception:
-            # Of an exception that cannot be shown, what it means for the step is known all the same.
+        except Exception:  # what it means for the step is known all the same
             self.message = f"<{type(message).__name__}: its text cannot be shown>"
         self.details = dict(details) if details is not None else None
         if isinstance(message, BaseException):
             self.__cause__ = message
-        super().__init__(self.message)
+        super().__init__(self.code, self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Exception.__new__, (type(self), *self.args), vars(self)  # a class of the program's is called otherwise
 
     def __str__(self) -> str:
         return self.message if self.message == self.code else f"{self.code}: {self.message}"

@@ -112,7 +112,8 @@ def described(error: BaseException) -> str:
     """Return type and text of an exception that a user's code raised; never fails."""
     try:
         # attrs' validators raise with the message first and the attribute, the type and the value after it.
-        text = error.args[0] if len(error.args) > 1 and isinstance(error.args[0], str) else str(error)
+        several = len(error.args) > 1 and type(error).__str__ is BaseException.__str__
+        text = error.args[0] if several and isinstance(error.args[0], str) else str(error)
         text = text.strip().split("\n", 1)[0][:_TEXT_LIMIT]
     except BaseException:  # a user's __str__ may raise anything at all, SystemExit included
         text = ""

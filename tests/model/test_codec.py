@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import NotRequired, Required
 
-from flowkit.errors import InvalidInput
+from flowkit.errors import InvalidInput, Permanent, RunConflict
 from flowkit.model import gate
 from flowkit.model.codec import Codec
 from flowkit.model.definitions import ANY
@@ -561,6 +561,29 @@ class Lowered:
 def test_a_validator_is_obeyed_and_its_path_named():
     with pytest.raises(InvalidInput, match=r"input \$\[1\]: ValueError: 'age' must be >= 0: -5"):
         Codec().decode(b'[{"age": 1}, {"age": -5}]', list[Checked])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Permanent("no_such_page", "page 7 is missing"), "Permanent: no_such_page: page 7 is missing"),
+        (RunConflict("book-1", "other input"), "RunConflict: run 'book-1' exists already with other input"),
+        (TypeError("expected a page", "x", int), "TypeError: expected a page"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_validator_raises_is_told_in_its_own_words(error, told):
+    @attrs.frozen
+    class Page:
+        number: int = attrs.field()
+
+        @number.validator
+        def refuse(self, attribute, value):
+            raise error
+
+    with pytest.raises(InvalidInput) as caught:
+        Codec().structure({"number": 7}, Page)
+    assert told in str(caught.value)
 
 
 def test_what_a_class_computes_by_itself_comes_back():
