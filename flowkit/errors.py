@@ -29,7 +29,7 @@ class ConfigError(FlowkitError):
 
 @attrs.define(auto_exc=True, str=False, slots=False)
 class DiscoveryError(FlowkitError):
-    """A module named for discovery could not be imported or scanned; ``__cause__`` keeps the reason."""
+    """A ``module`` named for discovery could not be imported or scanned, for a ``reason``; ``__cause__`` keeps it."""
 
     module: str
     reason: str

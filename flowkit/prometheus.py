@@ -133,6 +133,8 @@ class _StoreGauges(Collector):
         yield GaugeMetricFamily("flowkit_workers", "Workers of the store that are alive.", workers)
         flying = sum(crew.in_flight for crew in list(self.runtime._parts.crews))
         yield GaugeMetricFamily("flowkit_attempts_in_flight", "Attempts that run in this process.", flying)
+        hung = sum(len(crew.hung) for crew in list(self.runtime._parts.crews))
+        yield GaugeMetricFamily("flowkit_attempts_hung", "Attempts that were given up and hold a slot.", hung)
         yield from _queue_gauges(queues)
 
     def _live_workers(self) -> int:

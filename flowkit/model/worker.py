@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -22,6 +22,9 @@ class WorkerInfo:
         kinds: the kinds it serves.
         seen_at: when it last said that it is there.
         queues: the queues from which it takes steps; None for all of them.
+        slots: how many attempts it runs at once; None where it did not say.
+        hung: how many of its slots are held by attempts that were given up, by a timeout or a lost lease, and whose
+            executors have not ended 10 s later; by kind.
     """
 
     id: str
@@ -32,6 +35,13 @@ class WorkerInfo:
     started_at: Micros
     seen_at: Micros
     queues: tuple[str, ...] | None = None
+    slots: int | None = None
+    hung: Mapping[str, int] = attrs.field(factory=dict)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether attempts that hang hold every slot, so that it starts nothing."""
+        return self.slots is not None and sum(self.hung.values()) >= self.slots
 
     def serves(self, kind: str, queue: str) -> bool:
         """Say whether it takes steps of this kind from this queue."""

@@ -85,9 +85,14 @@ class Crew:
         return self.is_all_in or self._all_in.wait(seconds)
 
     @property
-    def zombies(self) -> int:
-        """How many attempts were settled (timeout, lost lease) but hold their slot: their threads have not ended."""
-        return sum(attempt.settled and not attempt.ended for attempt in list(self._flying.values()))
+    def hung(self) -> list[Attempt]:
+        """Those that were settled (timeout, lost lease) but hold their slot: their threads have not ended."""
+        return [attempt for attempt in list(self._flying.values()) if attempt.settled and not attempt.ended]
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether attempts that hang hold every slot, so that nothing can be started."""
+        return len(self.hung) >= self.size
 
     def attempts(self) -> list[Attempt]:
         """Return the attempts that hold a slot."""

@@ -138,6 +138,19 @@ def _by_kind(waiting: Iterable[Waiting]) -> dict[str, list[Waiting]]:
     return groups
 
 
+def _hung(seen: _Seen) -> Iterator[Complaint]:
+    for worker in seen.live:
+        if not worker.hung:
+            continue
+        held = sum(worker.hung.values())
+        slots = "1 slot" if worker.slots == 1 else f"{worker.slots} slots"
+        kinds = ", ".join(f"{kind!r} ({count})" for kind, count in sorted(worker.hung.items()))
+        what = f"worker {worker.id!r} (host {worker.host}, process {worker.pid}): {held} of its {slots}"
+        why = f"{'is' if held == 1 else 'are'} held by attempts that were given up and have not ended: kind {kinds}"
+        remedy = "restart it; let such executors look at step.canceled, or have them killed in time with pool='process'"
+        yield Complaint("problem" if worker.is_blocked else "advice", f"{what} {why}", remedy)
+
+
 def _stuck(seen: _Seen) -> Iterator[Complaint]:
     for lease in seen.engine.health.stuck(seen.tx, seen.now - STUCK_SECONDS * SECOND):
         age = (seen.now - lease.expired_at) // SECOND
@@ -194,6 +207,7 @@ def _held_log(seen: _Seen) -> Iterator[Complaint]:
 _LOOKS: tuple[Callable[[_Seen], Iterator[Complaint]], ...] = (
     _damage,
     _unserved,
+    _hung,
     _stuck,
     _paused,
     _dead,

@@ -93,7 +93,7 @@ class Inline:
 
     def tidy(self) -> None:
         """Give back what a call left behind that was interrupted at a bad moment; an attempt under way here is kept."""
-        if self.crew.in_flight > self.crew.zombies and self._is_outermost:
+        if self.crew.in_flight > len(self.crew.hung) and self._is_outermost:
             self.crew.give_up()
             self.crew.forget_ended()
 

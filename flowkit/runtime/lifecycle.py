@@ -61,7 +61,7 @@ class Lifecycle:
             inline = self._parts.inline
             inline.tidy()
             # One thread at a time has the lock, so an attempt that is under way here is the one that calls.
-            if not inline.crew.free and inline.crew.in_flight > inline.crew.zombies:
+            if not inline.crew.free and inline.crew.in_flight > len(inline.crew.hung):
                 message = f"rt.{call}() was called by an executor that holds the last slot, so it could never go on"
                 raise ConfigError(f"{message}; emit child steps with step.emit(), or give max_workers room for both")
             yield inline
@@ -138,10 +138,10 @@ class Lifecycle:
         self, poll_interval: float, max_cycles: int | None, stop: threading.Event | None, run_id: str | None
     ) -> None:
         parts = self._parts
-        announcement = parts.announcement() if run_id is None else None
+        worker = self._worker = parts.looping = parts.worker()
+        announcement = parts.announcement(worker.crew) if run_id is None else None
         if announcement is not None:
             announcement.queues = self.queues
-        worker = self._worker = parts.looping = parts.worker()
         worker.only = self._key(run_id) if run_id is not None else None
         worker.queues = self.queues if run_id is None else None
         self._driver = threading.current_thread()

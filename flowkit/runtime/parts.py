@@ -225,8 +225,8 @@ class Parts:
         return attrs.evolve(result, data=data)
 
     def kinds_at_work(self) -> frozenset[str]:
-        """Return the kinds that this Runtime serves while its workers run."""
-        return self.registry.kinds() if self.crews else frozenset()
+        """Return the kinds that this Runtime serves while its workers run and not all their slots are blocked."""
+        return self.registry.kinds() if not all(crew.is_blocked for crew in self.crews) else frozenset()
 
     def told(self, events: Any, *, work: bool = True) -> None:
         """Tell a command's events and wake who may have work now; inside the program's transaction, after it."""
@@ -260,9 +260,9 @@ class Parts:
                     told = {"queue": name, "before": str(before), "now": str(config)}
                     self.telemetry.log.warning("queue_config_changed", **told)
 
-    def announcement(self) -> Announcement:
-        """Make what tells the store that this process runs a worker."""
-        return Announcement(self.engine, self.clock, self.settings.worker_id, self.registry.kinds)
+    def announcement(self, crew: Crew) -> Announcement:
+        """Make what tells the store that this process runs a worker with this crew."""
+        return Announcement(self.engine, crew, self.settings.worker_id, self.registry.kinds, self.telemetry)
 
     def live(self) -> list[WorkerInfo]:
         """Return the live workers of the store."""

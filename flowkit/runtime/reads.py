@@ -238,6 +238,10 @@ class Reads:
         run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         live = self._parts.live()
         with self._parts.engine.read() as tx:
-            queue = self._parts.engine.views.step(tx, run_id, step_id).queue
-            served = {kind for worker in live for kind in worker.kinds if worker.serves(kind, queue)}
-            return explain(self._parts.engine, tx, run_id, step_id, served | self._parts.kinds_at_work())
+            step = self._parts.engine.views.step(tx, run_id, step_id)
+            served = {kind for worker in live for kind in worker.kinds if worker.serves(kind, step.queue)}
+            here = self._parts.kinds_at_work()
+            serving = [worker for worker in live if worker.serves(step.kind, step.queue)]
+            is_blocked = step.kind not in here and all(worker.is_blocked for worker in serving)
+            blocked = [worker.id for worker in serving] if is_blocked else []
+            return explain(self._parts.engine, tx, run_id, step_id, served | here, blocked)

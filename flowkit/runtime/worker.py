@@ -262,7 +262,7 @@ class Worker:
         """
         self.baton.hold()
         since = self._clock.monotonic()
-        while self.crew.in_flight > self.crew.zombies or self._has_to_turn:
+        while self.crew.in_flight > len(self.crew.hung) or self._has_to_turn:
             self.stand_still_if_crashed()
             left = since + grace() - self._clock.monotonic()
             if left <= 0:

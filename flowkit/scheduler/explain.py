@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
@@ -29,6 +29,7 @@ Reason = Literal[
     "queue_full",
     "rate_limited",
     "unserved",
+    "workers_hang",
     "running",
     "canceling",
     "succeeded",
@@ -78,11 +79,19 @@ class _Obstacle:
     held_by: tuple[str, ...] = ()
 
 
-def explain(engine: Engine, tx: Session, run_id: str, step_id: str, served_kinds: Collection[str]) -> Explanation:
+def explain(
+    engine: Engine,
+    tx: Session,
+    run_id: str,
+    step_id: str,
+    served_kinds: Collection[str],
+    blocked: Sequence[str] = (),
+) -> Explanation:
     """Say why a step is not running now.
 
     Args:
         served_kinds: the kinds that live workers serve.
+        blocked: the workers that serve the step, if of all of them attempts that hang hold every slot.
 
     Raises:
         RunNotFound, StepNotFound: there is none.
@@ -96,7 +105,7 @@ def explain(engine: Engine, tx: Session, run_id: str, step_id: str, served_kinds
         return _running(step, standing, tx.now())
     if step.status is StepStatus.PENDING:
         return _pending(step, reads.blockers(tx, standing.key))
-    return _Ready(engine, tx, reads, step, standing).explain(served_kinds)
+    return _Ready(engine, tx, reads, step, standing).explain(served_kinds, blocked)
 
 
 def _said(step: Step, reason: Reason, text: str, **more: object) -> Explanation:
@@ -147,10 +156,10 @@ class _Ready:
         self._now = tx.now()
         self._queue = engine.queues.read(tx, [standing.queue])[standing.queue]
 
-    def explain(self, served: Collection[str]) -> Explanation:
+    def explain(self, served: Collection[str], blocked: Sequence[str]) -> Explanation:
         """Name what holds the step; where several things do, first one of which nobody can say how long it lasts."""
         due_at = self._standing.delayed_until
-        obstacles = self._standing_orders(served)
+        obstacles = self._standing_orders(served, blocked)
         if due_at is not None and due_at > self._now:
             return self._held([*obstacles, *self._later(due_at)])
         lanes = [lane.id for lane in self._engine.lanes.serving(self._tx, served) if lane.queue == self._queue.name]
@@ -176,10 +185,14 @@ class _Ready:
         )
         return _said(self._step, "behind", text, held_by=ahead.names, earliest_at=self._now)
 
-    def _standing_orders(self, served: Collection[str]) -> list[_Obstacle]:
+    def _standing_orders(self, served: Collection[str], blocked: Sequence[str]) -> list[_Obstacle]:
         found = []
-        if self._standing.kind not in served:
-            found.append(_Obstacle("unserved", f"no live worker serves kind {self._standing.kind!r}"))
+        kind = self._standing.kind
+        if kind not in served:
+            found.append(_Obstacle("unserved", f"no live worker serves kind {kind!r}"))
+        if blocked:
+            text = f"attempts that hang hold every slot of the workers that serve kind {kind!r}"
+            found.append(_Obstacle("workers_hang", text, held_by=tuple(blocked[:SHOWN])))
         if self._queue.paused:
             found.append(_Obstacle("queue_paused", f"queue {self._queue.name!r} is paused"))
         return found

@@ -6,10 +6,9 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from flowkit.clock import Micros
 from flowkit.model.worker import WorkerInfo
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.statements import insert_into, param, statement
+from flowkit.store.statements import insert_into, statement
 from flowkit.store.tables import Tables
 
 
@@ -28,11 +27,6 @@ class Workers:
         return insert_into(w, names).on_conflict(conflict_target=[w.id], preserve=kept)
 
     @statement
-    def _touch(self) -> Any:
-        w = self._t.workers
-        return w.update({w.seen_at: param("now")}).where(w.id == param("id"))
-
-    @statement
     def _forget(self) -> Any:
         w = self._t.workers
         known = self.db.dialect.claimed(w.select(w.id).where(w.id.in_(self.db.dialect.texts("ids"))))
@@ -47,11 +41,7 @@ class Workers:
         """Write that a worker is there; one that announced itself under this id before is replaced."""
         identity = {"id": worker.id, "host": worker.host, "pid": worker.pid, "born": worker.born}
         times = {"started_at": worker.started_at, "seen_at": worker.seen_at}
-        tx.run(self._announce, kinds=_served_text(worker), **identity, **times)
-
-    def touch(self, tx: Session, worker_id: str, now: Micros) -> bool:
-        """Write that a worker is still there; False if it is not known (any more)."""
-        return tx.run(self._touch, id=worker_id, now=now) == 1
+        tx.run(self._announce, kinds=_said_by(worker), **identity, **times)
 
     def leave(self, tx: Session, worker_id: str) -> None:
         """Remove a worker that stops."""
@@ -66,14 +56,20 @@ class Workers:
         return [_worker_from(row) for row in tx.rows(self._all)]
 
 
-def _served_text(worker: WorkerInfo) -> str:
-    """Write what a worker serves: its kinds, with its queues where it does not take them from every queue."""
-    kinds = sorted(worker.kinds)
-    return json.dumps(kinds if worker.queues is None else {"kinds": kinds, "queues": sorted(worker.queues)})
+def _said_by(worker: WorkerInfo) -> str:
+    """Write what a worker serves and what it has room for; one column for all, since nothing asks for a part of it."""
+    queues = sorted(worker.queues) if worker.queues is not None else None
+    said = {"kinds": sorted(worker.kinds), "queues": queues, "slots": worker.slots, "hung": dict(worker.hung)}
+    return json.dumps(said)
 
 
 def _worker_from(row: Row) -> WorkerInfo:
     worker_id, host, pid, born, text, started, seen = row
-    served = json.loads(text)
-    kinds, queues = (served, None) if isinstance(served, list) else (served["kinds"], tuple(served["queues"]))
-    return WorkerInfo(worker_id, host, pid, born, tuple(kinds), started, seen, queues)
+    said = json.loads(text)
+    if isinstance(said, list):
+        # Until workers said more of themselves, it was the kinds alone.
+        said = {"kinds": said}
+    kinds, queues = tuple(said["kinds"]), said.get("queues")
+    slots, hung = said.get("slots"), said.get("hung", {})
+    queues = tuple(queues) if queues is not None else None
+    return WorkerInfo(worker_id, host, pid, born, kinds, started, seen, queues, slots, hung)

@@ -33,7 +33,7 @@ class Skipping:
         if any(other is not crew for other in list(parts.crews)):
             # Workers in the background are at work in real time; a jump would take their leases from them.
             signal.wait(_MOMENT)
-        elif crew.in_flight > crew.zombies:
+        elif crew.in_flight > len(crew.hung):
             raise Stuck(f"run {run_id!r} waits inside an executor, whose lease would not outlive a jump of the clock")
         elif wake_at is None:
             raise Stuck(f"run {run_id!r} cannot go on by itself: {self._reasons(run_id)}")

@@ -12,10 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
-from flowkit import ConfigError, QueueConfig, RateLimit, Runtime
+from flowkit import ConfigError, QueueConfig, RateLimit, Retry, Runtime, executor
 from flowkit.prometheus import Prometheus
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.observability.test_tracing import open_runtime
+from tests.stories.telling import Meeting, eventually, start
 
 
 @pytest.fixture
@@ -124,6 +125,26 @@ def test_workers_are_seen_while_they_live(measured: Runtime, registry: Collector
         run.wait()
         assert value(registry, "workers") == 1
     assert value(registry, "workers") == 0
+
+
+def test_attempts_that_were_given_up_are_counted_while_they_hold_a_slot(
+    measured: Runtime, registry: CollectorRegistry, flowkit_clock: FakeClock
+) -> None:
+    meeting = Meeting()
+
+    @executor("slow", timeout=5, retry=Retry(max_attempts=1))
+    def slow() -> None:
+        meeting.wait()
+
+    run = start(measured, lambda run: run.step("a", slow), slow)
+    with measured.workers():
+        meeting.expect()
+        assert value(registry, "attempts_hung") == 0
+        flowkit_clock.advance(5)
+        run.wait(timeout=30)
+        assert (value(registry, "attempts_hung"), value(registry, "attempts_in_flight")) == (1, 1)
+        meeting.let_go()
+        eventually(lambda: value(registry, "attempts_hung") == 0)
 
 
 def test_what_other_processes_do_is_in_the_gauges_but_not_in_the_counters(

@@ -267,7 +267,7 @@ class Host:
         self.parts.looping = None
         grace = self.draw.choice((0, 5, 30))
         crew = worker.crew
-        while crew.in_flight > crew.zombies or crew.has_mail or worker._kept:
+        while crew.in_flight > len(crew.hung) or crew.has_mail or worker._kept:
             if grace <= 0:
                 crew.give_up()
             try:

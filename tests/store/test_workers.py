@@ -34,16 +34,21 @@ def test_a_worker_that_comes_back_under_its_id_replaces_itself(engine: Engine) -
     assert everyone(engine) == [again]
 
 
-def test_touching_a_worker_moves_only_the_time_it_was_seen(engine: Engine) -> None:
-    announce(engine, INFO, attrs.evolve(INFO, id="other"))
-    with engine.write() as tx:
-        assert engine.workers.touch(tx, "w", 99 * SECOND)
-    assert everyone(engine) == [attrs.evolve(INFO, id="other"), attrs.evolve(INFO, seen_at=99 * SECOND)]
+def test_a_worker_says_from_where_it_takes_steps_and_what_room_it_has(engine: Engine) -> None:
+    worker = attrs.evolve(INFO, queues=("cpu", "mail"), slots=4, hung={"book/ocr": 3})
+    announce(engine, worker)
+    assert everyone(engine) == [worker]
 
 
-def test_touching_a_worker_that_was_forgotten_says_so(engine: Engine) -> None:
+def test_a_worker_that_told_its_kinds_alone_as_all_once_did_is_listed(engine: Engine) -> None:
     with engine.write() as tx:
-        assert not engine.workers.touch(tx, "w", 99 * SECOND)
+        tx.script("INSERT INTO workers VALUES ('w', 'here', 1, '', '[\"book/ocr\"]', 5, 6)")
+    assert everyone(engine) == [WorkerInfo("w", "here", 1, "", ("book/ocr",), 5, 6)]
+
+
+@pytest.mark.parametrize(("slots", "blocked"), [(None, False), (4, False), (3, True)])
+def test_a_worker_whose_slots_are_all_held_by_attempts_that_hang_is_blocked(slots: int | None, blocked: bool) -> None:
+    assert attrs.evolve(INFO, slots=slots, hung={"a": 2, "b": 1}).is_blocked is blocked
 
 
 def test_a_worker_that_leaves_and_those_that_are_forgotten_are_listed_no_more(engine: Engine) -> None:
