@@ -29,7 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "result": Entry(RUNS, _AT + "result:result", "Print a run's output as JSON, or the result of one of its steps."),
     "records": Entry(RUNS, _AT + "records:records", "List the records of a collection, in the order they were stored."),
     "artifact": Entry(RUNS, _AT + "artifact:artifact", "List the artifacts of a run, or get one."),
-    "retry": Entry(RUNS, _AT + "retry:retry", "Retry a failed or canceled run, or one of its steps."),
+    "retry": Entry(RUNS, _AT + "retry:retry", "Retry failed or canceled runs, or a step of one."),
     "cancel": Entry(RUNS, _AT + "cancel:cancel", "Cancel runs: those named, or all that fit a filter."),
     "worker": Entry(WORK, _AT + "worker:worker", "Execute the steps of the kinds that the modules declare."),
     "queues": Entry(WORK, _AT + "queues:queues", "List the queues: what waits and runs in each, and its limits."),

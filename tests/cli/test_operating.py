@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from flowkit import QueueConfig, RateLimit, Runtime
+from flowkit.cli.many import Became, became
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.cli.conftest import Play, Shell
 
@@ -127,6 +128,47 @@ def test_a_filter_chooses_what_is_canceled(shell: Shell) -> None:
 def test_it_must_be_clear_what_is_to_be_canceled(shell: Shell, play: Play, arguments: list[str]) -> None:
     play("order-1", ORDER, passes=0)
     assert shell("cancel", *arguments, "--yes").code == 2
+
+
+@pytest.fixture
+def broken(play: Play) -> None:
+    """Two runs that failed, one that was canceled, one that succeeded and one that waits."""
+    play("order-done", ORDER)
+    play("order-1", {"id": "broke"})
+    play("order-2", {"id": "broke"}, metadata={"urgent": True})
+    play("order-waits", ORDER, passes=0)
+
+
+@pytest.mark.usefixtures("broken")
+def test_all_runs_that_failed_are_retried_by_a_filter(shell: Shell, store: Runtime) -> None:
+    ended = shell("retry", "--package", "order")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: 2 runs would be retried, and there is nobody to ask\n")
+    assert shell("retry", "--metadata", "urgent=true", "--yes").out == "1 run retried\n"
+    ended = shell("retry", "--package", "order", "--yes", "--json")
+    assert json.loads(ended.out) == {"runs": [{"id": "order-1", "status": "running"}]}
+    assert {run.id for run in store.runs(status=["pending", "running"])} == {"order-1", "order-2", "order-waits"}
+
+
+@pytest.mark.usefixtures("broken")
+def test_runs_that_were_canceled_are_retried_only_if_that_is_said(shell: Shell, store: Runtime) -> None:
+    store.cancel_run("order-waits")
+    assert shell("retry", "--since", "2000-01-01", "--yes").out == "2 runs retried\n"
+    assert store.workflow("order-waits").status == "canceled"
+    assert shell("retry", "--status", "canceled", "--yes").out == "1 run retried\n"
+
+
+@pytest.mark.usefixtures("broken")
+def test_what_had_moved_on_since_it_was_chosen_is_told_apart_from_what_was_done(store: Runtime) -> None:
+    assert became(store.retry_run, "order-1") == Became("running", is_done=True)
+    assert became(store.retry_run, "order-1") == Became("running", is_done=False)
+    assert became(store.retry_run, "pruned") == Became("gone", is_done=False)
+
+
+@pytest.mark.parametrize("arguments", [[], ["order-1", "--package", "order"], ["--status", "running"]])
+def test_it_must_be_clear_what_is_to_be_retried(shell: Shell, play: Play, arguments: list[str]) -> None:
+    play("order-1", {"id": "broke"})
+    assert shell("retry", *arguments, "--yes").code == 2
 
 
 @pytest.fixture
