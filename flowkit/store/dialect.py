@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import peewee
 
-from flowkit.store.lists import VALUE, Listed, Marker, Rows, named_numbers, numbers, place, texts, writer_of
+from flowkit.store.lists import KEY, VALUE, Listed, Marker, Rows, named_numbers, numbers, place, texts, writer_of
 from flowkit.store.statements import Statement, compile_query
 
 
@@ -47,8 +47,15 @@ class Dialect(Protocol):
     def texts(self, name: str) -> Any:
         """Return the strings bound as parameter *name* (a list), for IN."""
 
-    def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
-        """Return a table ``b`` from parameter *name*, a list of rows; *texts* are its columns of text."""
+    def batch(self, name: str, of: Any, *columns: str, texts: Collection[str] = ()) -> Any:
+        """Return a table ``b`` from parameter *name*, a list of rows.
+
+        Args:
+            of: the column that has a row's first value, the key of what the row is about. Of two rows about the same
+                the one with the greater second value counts: what is offered of an attempt whose lease was lost, beside
+                a later one, is of a smaller epoch and guards nothing.
+            columns: of the values that follow; *texts* are those of text, ``KEY`` among them where keys are.
+        """
 
     def members(self, name: str) -> Any:
         """Return a table of ``text`` and ``number`` from parameter *name*, numbers by their texts."""
@@ -120,14 +127,13 @@ class SQLiteDialect:
         elements = peewee.fn.json_each(place(Marker(name, write)))
         return Listed(peewee.Select([elements], [peewee.SQL("value")]), place(Marker(name, column=VALUE)))
 
-    def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
+    def batch(self, name: str, of: Any, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return the bound rows as a table ``b``; SQLite needs no types."""
-        picked = [
-            peewee.fn.json_extract(peewee.SQL("value"), f"$[{number}]").alias(column)
-            for number, column in enumerate(columns)
-        ]
-        cells = {column: place(Marker(name, column=number)) for number, column in enumerate(columns)}
-        return Rows(peewee.fn.json_each(place(Marker(name, writer_of(texts)))), picked, cells).alias("b")
+        places = dict(enumerate((KEY, *columns)))
+        value = peewee.SQL("value")
+        picked = [peewee.fn.json_extract(value, f"$[{at}]").alias(column) for at, column in places.items()]
+        cells = {column: place(Marker(name, column=at)) for at, column in places.items()}
+        return Rows([peewee.fn.json_each(place(Marker(name, writer_of(texts))))], picked, of, cells).alias("b")
 
     def members(self, name: str) -> Any:
         """Return the bound numbers, as the members of a JSON object: to pick elements of a list takes twice as long."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
-from peewee import SQL, Case
+from peewee import Case
 
 from flowkit.clock import Micros
 from flowkit.errors import DataCorrupted
@@ -50,16 +50,17 @@ class Leases:
     def _take(self) -> Any:
         s = self._t.steps
         free = self.db.dialect.checked((s.status == "ready") & s.delayed_until.is_null())
-        taken = self._leased().where(self._unlocked(self.db.dialect.keys("keys")) & free)
+        taken = self._leased().where(self._unlocked(self.db.dialect.keys("keys").holds(s.key)) & free)
         return taken.returning(s.key, s.run, s.id, s.lane, s.attempt, s.epoch, s.generation, s.ready_at)
 
     @statement
     def _take_waiting(self) -> Any:
         # Promoted and leased at once: a row is written once, and never comes into the index of what is ready.
-        s, b = self._t.steps, self.db.dialect.batch("waiters", "key", "met", "epoch")
+        s = self._t.steps
+        b = self.db.dialect.batch("waiters", s.key, "met", "epoch")
         promoted = {s.deps_left: s.deps_left - b.c.met, s.ready_at: param("now")}
         waits = (s.status == "pending") & (s.deps_left == b.c.met) & (s.delay == 0) & (s.epoch == b.c.epoch)
-        return self._leased(promoted).from_(b).where(b.names(s.key) & self.db.dialect.checked(waits))
+        return self._leased(promoted).from_(b).where(b.is_named & self.db.dialect.checked(waits))
 
     def _leased(self, promoted: Mapping[Any, Any] = MappingProxyType({})) -> Any:
         s, now = self._t.steps, param("now")
@@ -76,31 +77,31 @@ class Leases:
         }
         return s.update({**change, **promoted})
 
-    def _unlocked(self, keys: Any) -> Any:
+    def _unlocked(self, named: Any) -> Any:
         s = self._t.steps
         if self.db.dialect.one_writer:
-            return s.key.in_(keys)
+            return named
         # Who leases or extends has locked other steps before, so to wait for one might be to wait in a circle.
-        return self.db.dialect.among(s.key, self.db.dialect.claimed(s.select(s.key).where(s.key.in_(keys))))
+        return self.db.dialect.among(s.key, self.db.dialect.claimed(s.select(s.key).where(named)))
 
     @statement
     def _extend(self) -> Any:
         s, r = self._t.steps, self._t.runs
-        b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
+        b = self.db.dialect.batch("held", s.key, "epoch", "token", texts={"token"})
         now = param("now")
         # A clock that was set back by more than a lease must not make it end before it started.
         begun = Case(None, [(s.started_at > now, now)], s.started_at)
         change = {s.expires_at: param("expires_at"), s.scheduled_at: now, s.started_at: begun}
         mine = is_held(self.db.dialect, s, b)
         if not self.db.dialect.one_writer:
-            mine &= self._unlocked(b.select_from(SQL("b.key")))
+            mine &= self._unlocked(b.is_named)
         status = r.select(r.status).where(r.key == s.run)
         return s.update(change).from_(b).where(mine).returning(s.key, s.epoch, status)
 
     @statement
     def _held(self) -> Any:
         s, r = self._t.steps, self._t.runs
-        b = self.db.dialect.batch("held", "key", "epoch", "token", texts={"token"})
+        b = self.db.dialect.batch("held", s.key, "epoch", "token", texts={"token"})
         mine = is_held(self.db.dialect, s, b)
         return s.select(s.key, s.epoch, r.status).from_(b).join(s, on=mine).join(r, on=(r.key == s.run))
 

@@ -19,6 +19,9 @@ import peewee
 VALUE = -1
 """The column that a value is in which is no row."""
 
+KEY = "key"
+"""The first column of rows: the key of what a row is about."""
+
 SINGLE = "@single"
 """Stands where a table of rows would be, in a statement about one row; no SQL has it."""
 
@@ -143,11 +146,13 @@ class Rows(peewee.Select):
     """The rows of a list, as a table: nothing at all where there is one, whose columns are bound where they are named.
 
     Args:
-        cells: by column, what stands for it then.
+        of: the column that has the key, a row's first value, of what a row is about.
+        cells: by column, what stands for it where there is one row.
     """
 
-    def __init__(self, source: Any, columns: list[Any], cells: dict[str, Any]) -> None:
-        super().__init__([source], columns)
+    def __init__(self, source: list[Any], columns: list[Any], of: Any, cells: Mapping[str, Any]) -> None:
+        super().__init__(source, columns)
+        self.of = of
         self._cells = cells
 
     @property
@@ -155,27 +160,50 @@ class Rows(peewee.Select):
         """The columns."""
         return _Cells(self)
 
+    def column(self, name: str) -> Any:
+        """Return a column, where there are many rows."""
+        return peewee.Column(self, name)
+
     def cell(self, name: str) -> Any:
         """Return what stands for a column where there is one row."""
         return self._cells[name]
 
-    def names(self, column: Any, by: str = "key") -> Any:
-        """Return the condition that a column has the key of a row, which is in *by*; rows are found by that column."""
-        return column == getattr(self.c, by)
+    @property
+    def is_named(self) -> Any:
+        """The condition that what is looked for is what a row is about."""
+        return self.of == getattr(self.c, KEY)
 
     def __sql__(self, ctx: Any) -> Any:
         written: Any = super().__sql__
         return ctx.literal(SINGLE) if ctx.state.single else written(ctx)
 
 
-class Arrays(Rows):
-    """The rows of a list where tables are joined in any order; see ``Array``."""
+class RowsByKey(Rows):
+    """The rows of a list where tables are joined in any order: a table of one row, in which each is found by its key.
 
-    def names(self, column: Any, by: str = "key") -> Any:
-        """Return the condition that a column has the key of a row; each is looked for in the column's index."""
-        one = column == getattr(self.c, by)
-        keys = peewee.fn.ARRAY(self.select_from(peewee.SQL(f"b.{by}")))
-        return _Either(one & (column == peewee.fn.ANY(keys)), one)
+    A table of them all would be read once for each row of the other: of 64 rows that takes three times as long, of
+    1,000 twenty-five times.
+
+    Args:
+        keys: the keys of the rows.
+        picked: by column, what finds its value.
+    """
+
+    def __init__(self, rows: Any, of: Any, cells: Mapping[str, Any], keys: Any, picked: Mapping[str, Any]) -> None:
+        # What a function returns is kept while the other table is read; an expression would be computed each time.
+        once = peewee.NodeList((peewee.SQL("unnest(ARRAY["), rows, peewee.SQL("]) AS j")))
+        super().__init__([once], [peewee.SQL("j")], of, cells)
+        self._keys = keys
+        self._picked = picked
+
+    def column(self, name: str) -> Any:
+        """Return a column, where there are many rows."""
+        return self._picked[name]
+
+    @property
+    def is_named(self) -> Any:
+        """The condition that what is looked for is what a row is about: each is sought in the column's index."""
+        return _Either(self.of == peewee.fn.ANY(peewee.fn.ARRAY(self._keys)), self.of == self.cell(KEY))
 
 
 class _Cells:
@@ -188,7 +216,7 @@ class _Cells:
 
 class _Cell(_Either):
     def __init__(self, rows: Rows, name: str) -> None:
-        super().__init__(peewee.Column(rows, name), rows.cell(name))
+        super().__init__(rows.column(name), rows.cell(name))
 
 
 def without_table(sql: str) -> str | None:
@@ -215,6 +243,16 @@ def named_numbers(values: Mapping[str, int]) -> str:
 def texts(values: Iterable[Any]) -> str:
     """Write strings, or rows with strings in them, as a JSON list."""
     return json.dumps(list(values))
+
+
+def keys_of(rows: Iterable[Sequence[Any]]) -> str:
+    """Write the keys of rows, their first values, as a JSON list."""
+    return json.dumps([row[0] for row in rows])
+
+
+def by_key(rows: Iterable[Sequence[Any]]) -> str:
+    """Write rows as a JSON object, by their keys; of two with one key that of the later epoch, which alone may hold."""
+    return json.dumps({row[0]: row[1:] for row in sorted(rows, key=itemgetter(0, 1))})
 
 
 def writer_of(texts_in: Collection[str]) -> Callable[[Any], str]:

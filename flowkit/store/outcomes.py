@@ -51,7 +51,7 @@ class Outcomes:
         self._effects = Effects(db, tables)
 
     def _proofs(self) -> Any:
-        return self.db.dialect.batch("proofs", "key", "epoch", "token", "at", texts={"token"})
+        return self.db.dialect.batch("proofs", self._t.steps.key, "epoch", "token", "at", texts={"token"})
 
     def _move(self, move: Move, run_status: str, change: dict[Any, Any]) -> Any:
         s, r = self._t.steps, self._t.runs

@@ -9,7 +9,19 @@ from typing import Any
 import attrs
 import peewee
 
-from flowkit.store.lists import VALUE, Array, Arrays, Marker, named_numbers, numbers, place, texts, writer_of
+from flowkit.store.lists import (
+    KEY,
+    VALUE,
+    Array,
+    Marker,
+    RowsByKey,
+    by_key,
+    keys_of,
+    named_numbers,
+    numbers,
+    place,
+    texts,
+)
 from flowkit.store.statements import Statement, compile_query
 
 _TYPES = {"AUTO": "integer", "BIGINT": "bigint", "INT": "integer", "TEXT": "text", "BLOB": "bytea"}
@@ -59,30 +71,33 @@ class PostgresDialect:
 
     def keys(self, name: str) -> Any:
         """Return the bound integers."""
-        elements = self._elements(name, numbers)
-        return Array(peewee.Select([elements], [peewee.SQL("e::bigint")]), self._cell(name, VALUE, "bigint"))
+        return Array(self._elements(name, numbers, "bigint"), self._cell(name, VALUE, "bigint"))
 
     def texts(self, name: str) -> Any:
         """Return the bound strings."""
-        return Array(peewee.Select([self._elements(name, texts)], [peewee.SQL("e")]), self._cell(name, VALUE, "text"))
+        return Array(self._elements(name, texts, "text"), self._cell(name, VALUE, "text"))
 
-    def _elements(self, name: str, write: Callable[[Any], str]) -> Any:
-        return peewee.fn.json_array_elements_text(place(Marker(name, write)).cast("json")).alias("e")
+    @staticmethod
+    def _elements(name: str, write: Callable[[Any], str], type_: str) -> Any:
+        elements = peewee.fn.json_array_elements_text(place(Marker(name, write)).cast("json")).alias("e")
+        return peewee.Select([elements], [peewee.SQL(f"e::{type_}")])
 
     @staticmethod
     def _cell(name: str, column: int, type_: str) -> Any:
         # As text, for a number's type depends on how large it is, and with it which statement is prepared.
         return place(Marker(name, str, column)).cast(type_)
 
-    def batch(self, name: str, *columns: str, texts: Collection[str] = ()) -> Any:
+    def batch(self, name: str, of: Any, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return the bound rows as a table ``b``; what is not said to be text is a number."""
-        types = {column: "text" if column in texts else "bigint" for column in columns}
-        picked = [
-            peewee.SQL(f"(e->>{number})::{types[column]}").alias(column) for number, column in enumerate(columns)
-        ]
-        cells = {column: self._cell(name, number, types[column]) for number, column in enumerate(columns)}
-        elements = peewee.fn.json_array_elements(place(Marker(name, writer_of(texts))).cast("json")).alias("e")
-        return Arrays(elements, picked, cells).alias("b")
+        types = {column: "text" if column in texts else "bigint" for column in (KEY, *columns)}
+        cells = {column: self._cell(name, at, type_) for at, (column, type_) in enumerate(types.items())}
+        found = (peewee.SQL("(b.j->"), of.cast("text"))
+        picked = {
+            column: peewee.NodeList((*found, peewee.SQL(f"->>{at})::{types[column]}")))
+            for at, column in enumerate(columns)
+        }
+        rows = place(Marker(name, by_key)).cast("jsonb")
+        return RowsByKey(rows, of, cells, self._elements(name, keys_of, types[KEY]), picked).alias("b")
 
     def members(self, name: str) -> Any:
         """Return the bound numbers, by their texts."""
@@ -113,7 +128,8 @@ class PostgresDialect:
     def alone(self, name: str) -> Any:
         """Return a query that takes a lock for each string, of this store alone; it ends with the transaction."""
         mine = peewee.fn.hashtextextended(peewee.SQL("e"), zlib.crc32(self.schema.encode()))
-        return peewee.Select([self._elements(name, texts)], [peewee.fn.pg_advisory_xact_lock(mine)])
+        names = self._elements(name, texts, "text").alias("names")
+        return peewee.Select([names], [peewee.fn.pg_advisory_xact_lock(mine)])
 
     @property
     def under_way(self) -> int:

@@ -12,7 +12,7 @@ def is_held(dialect: Dialect, s: Any, b: Any) -> Any:
 
     Args:
         s: the steps.
-        b: the table of what is offered: columns ``key``, ``epoch`` and ``token``.
+        b: the table of what is offered: columns ``epoch`` and ``token``, and which steps they are of.
     """
     mine = (s.status == "running") & (s.epoch == b.c.epoch) & (s.token == b.c.token)
-    return b.names(s.key) & dialect.checked(mine)
+    return b.is_named & dialect.checked(mine)

@@ -54,13 +54,15 @@ class Propagation:
 
     @statement
     def _count_down_gates(self) -> Any:
-        g, b = self._t.gates, self.db.dialect.batch("members", "key", "ended", "failed")
+        g = self._t.gates
+        b = self.db.dialect.batch("members", g.key, "ended", "failed")
         change = {g.left: g.left - b.c.ended, g.failed: g.failed + b.c.failed}
-        return g.update(change).from_(b).where(b.names(g.key)).returning(g.key, g.left, g.failed)
+        return g.update(change).from_(b).where(b.is_named).returning(g.key, g.left, g.failed)
 
     @statement
     def _count_down(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("waiters", "key", "met")
+        s = self._t.steps
+        b = self.db.dialect.batch("waiters", s.key, "met")
         met, now = s.deps_left == b.c.met, param("now")
         return (
             s.update(
@@ -73,15 +75,16 @@ class Propagation:
                 }
             )
             .from_(b)
-            .where(b.names(s.key), self.db.dialect.checked(s.status == "pending"))
+            .where(b.is_named, self.db.dialect.checked(s.status == "pending"))
         )
 
     @statement
     def _cancel(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("dead", "key", "reason", texts={"reason"})
+        s = self._t.steps
+        b = self.db.dialect.batch("dead", s.key, "reason", texts={"reason"})
         change = {s.status: CASCADE.target.value, s.reason: b.c.reason, s.ended_at: param("now")}
         pending = self.db.dialect.checked(s.status == "pending")
-        return s.update(change).from_(b).where(b.names(s.key), pending).returning(s.key, s.id, s.reason)
+        return s.update(change).from_(b).where(b.is_named, pending).returning(s.key, s.id, s.reason)
 
     def asking(self, keys: Sequence[int]) -> Asked:
         """Return the question what waits for these steps."""

@@ -73,17 +73,18 @@ class Reclaim:
         return expired.order_by(s.expires_at).limit(BATCH)
 
     def _take_back(self, move: Move, change: dict[Any, Any]) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("seen", "key", "epoch", "at")
+        s = self._t.steps
+        b = self.db.dialect.batch("seen", s.key, "epoch", "at")
         cleared: dict[Any, Any] = dict.fromkeys((s.token, s.worker, s.expires_at, s.started_at))
         # Whether it is still expired is asked again here, not taken from the list that was read before.
-        still = b.names(s.key) & self.db.dialect.checked(
+        still = b.is_named & self.db.dialect.checked(
             (s.status == "running") & (s.epoch == b.c.epoch) & (s.expires_at <= param("now"))
         )
         return s.update({s.status: move.target.value, **cleared, **change}).from_(b).where(still).returning(s.key)
 
     @property
     def _at(self) -> Any:
-        return self.db.dialect.batch("seen", "key", "epoch", "at").c.at
+        return self.db.dialect.batch("seen", self._t.steps.key, "epoch", "at").c.at
 
     @statement
     def _again(self) -> Any:

@@ -68,7 +68,7 @@ class Revival:
     @statement
     def _revive(self) -> Any:
         s, now = self._t.steps, param("now")
-        b = self.db.dialect.batch("revived", "key", "seen", "left")
+        b = self.db.dialect.batch("revived", s.key, "seen", "left")
         ready = b.c.left == 0
         change = {
             s.status: Case(None, [(ready, "ready")], "pending"),
@@ -82,24 +82,27 @@ class Revival:
         }
         sources = sorted(status.value for status in REVIVE.sources)
         mine = self.db.dialect.checked(s.status.in_(sources) & (s.generation == b.c.seen))
-        return s.update(change).from_(b).where(b.names(s.key) & mine).returning(s.key)
+        return s.update(change).from_(b).where(b.is_named & mine).returning(s.key)
 
     @statement
     def _recount(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("counts", "key", "left")
+        s = self._t.steps
+        b = self.db.dialect.batch("counts", s.key, "left")
         pending = self.db.dialect.checked(s.status == "pending")
-        return s.update({s.deps_left: b.c.left}).from_(b).where(b.names(s.key) & pending)
+        return s.update({s.deps_left: b.c.left}).from_(b).where(b.is_named & pending)
 
     @statement
     def _recount_gates(self) -> Any:
-        g, b = self._t.gates, self.db.dialect.batch("counts", "key", "left", "failed")
-        return g.update({g.left: b.c.left, g.failed: b.c.failed}).from_(b).where(b.names(g.key))
+        g = self._t.gates
+        b = self.db.dialect.batch("counts", g.key, "left", "failed")
+        return g.update({g.left: b.c.left, g.failed: b.c.failed}).from_(b).where(b.is_named)
 
     @statement
     def _repoint(self) -> Any:
-        s, b = self._t.steps, self.db.dialect.batch("reasons", "key", "reason", texts={"reason"})
+        s = self._t.steps
+        b = self.db.dialect.batch("reasons", s.key, "reason", texts={"reason"})
         canceled = self.db.dialect.checked(s.status == "canceled")
-        return s.update({s.reason: b.c.reason}).from_(b).where(b.names(s.key) & canceled)
+        return s.update({s.reason: b.c.reason}).from_(b).where(b.is_named & canceled)
 
     def dead(self, tx: Session, keys: Iterable[int]) -> dict[int, DeadStep]:
         """Return those of the steps that are failed or canceled."""

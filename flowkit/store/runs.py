@@ -21,7 +21,7 @@ from flowkit.store.statements import Asked, Statement, insert_into, param, state
 from flowkit.store.tables import Tables
 from flowkit.store.tally import RunChange, Tally
 
-_COUNTS = ("run", "added", "nodes", "edges", "opened", "closed", "failed", "by_run", "events")
+_COUNTS = ("added", "nodes", "edges", "opened", "closed", "failed", "by_run", "events")
 _ENDED = sorted(status.value for status in ENDED_RUN)
 
 
@@ -107,19 +107,22 @@ class Runs:
     @statement
     def _count(self) -> Any:
         # The status is not among what is set: it would rewrite the index of open runs with every count.
-        return self._change(self.db.dialect.batch("changes", *_COUNTS), {}, self._is_open)
+        return self._change(self._changes(), {}, self._is_open)
 
     @statement
     def _begin(self) -> Any:
         r = self._t.runs
         change = {r.status: "running", r.started_at: fn.COALESCE(r.started_at, param("now"))}
-        return self._change(self.db.dialect.batch("changes", *_COUNTS), change, r.status == "pending")
+        return self._change(self._changes(), change, r.status == "pending")
 
     @statement
     def _end(self) -> Any:
-        r, b = self._t.runs, self.db.dialect.batch("changes", *_COUNTS, "status", texts={"status"})
+        r, b = self._t.runs, self._changes("status")
         over = (r.open_steps + b.c.opened - b.c.closed == 0) & self._is_open
         return self._change(b, {r.status: b.c.status, r.ended_at: param("now")}, over)
+
+    def _changes(self, *texts: str) -> Any:
+        return self.db.dialect.batch("changes", self._t.runs.key, *_COUNTS, *texts, texts=texts)
 
     def _change(self, b: Any, change: dict[Any, Any], guard: Any) -> Any:
         r = self._t.runs
@@ -133,7 +136,7 @@ class Runs:
             r.events: r.events + b.c.events,
             r.updated_at: param("now"),
         }
-        return r.update({**counted, **change}).from_(b).where(b.names(r.key, "run") & self.db.dialect.checked(guard))
+        return r.update({**counted, **change}).from_(b).where(b.is_named & self.db.dialect.checked(guard))
 
     @statement
     def _cancel(self) -> Any:

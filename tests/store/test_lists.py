@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowkit.store.engine import Engine
-from flowkit.store.lists import VALUE, Marker, picked_of_one
+from flowkit.store.lists import KEY, VALUE, Marker, picked_of_one
 from flowkit.store.statements import Statement, insert_into, param
 from tests.store.flow import Flow, plan, step
 
@@ -24,9 +24,10 @@ def named(engine: Engine) -> Statement:
 @pytest.fixture
 def renumber(engine: Engine) -> Statement:
     """Counters set to what is said of each, if they were what is said of each."""
-    m, b = engine.tables.meta, engine.db.dialect.batch("rows", "name", "was", "number", texts={"name"})
+    m = engine.tables.meta
+    b = engine.db.dialect.batch("rows", m.key, "was", "number", texts={KEY})
     update = m.update({m.number: b.c.number + param("more")}).from_(b)
-    return engine.db.compile(update.where((m.key == b.c.name) & (m.number == b.c.was)).returning(m.key, m.number))
+    return engine.db.compile(update.where(b.is_named & (m.number == b.c.was)).returning(m.key, m.number))
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from flowkit.clock import SECOND
 from flowkit.errors import InvalidTransition
 from flowkit.model.outcome import Released
 from flowkit.model.states import RunStatus
-from flowkit.model.step import Settlement
+from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.search import Demand
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
@@ -74,6 +74,38 @@ def test_a_completion_after_the_reclaim_is_lost(flow: Flow, other: Flow, leased_
     if quick:
         assert other.settle(quick, success({"pages": 2})) is Verdict.SETTLED
         assert result_of(flow, run, "a") == b'{"pages": 2}'
+
+
+def leased_twice(flow: Flow) -> list[LeasedStep]:
+    """Let a worker lose the lease of a step and get the step again, and return both of its attempts."""
+    late = flow.lease_one()
+    flow.clock.advance(LEASE_SECONDS)
+    flow.turn(slots=0)
+    flow.clock.advance(5)
+    return [late, flow.lease_one()]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["late-first", "late-last"])
+def test_an_outcome_that_is_settled_together_with_one_that_is_late_is_not_lost_with_it(flow: Flow, order: int) -> None:
+    run = flow.start(step("a"))
+    attempts = leased_twice(flow)[::order]
+
+    outcomes = [Settlement(one, success({"attempt": one.attempt}), flow.clock.now()) for one in attempts]
+    verdicts = flow.turn(outcomes, slots=0).verdicts
+
+    assert verdicts[::order] == [Verdict.LOST, Verdict.SETTLED]
+    assert result_of(flow, run, "a") == b'{"attempt": 2}'
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["late-first", "late-last"])
+def test_a_lease_that_is_extended_together_with_one_that_was_lost_goes_on(flow: Flow, order: int) -> None:
+    flow.start(step("a"))
+    late, held = leased_twice(flow)
+
+    with flow.engine.write() as tx:
+        kept = flow.engine.leases.extend(tx, [late, held][::order], LEASE_SECONDS * SECOND, tx.now())
+
+    assert kept == {(held.key, held.lease.epoch): "running"}
 
 
 def test_an_extension_and_the_sweeper_agree_on_who_has_the_step(flow: Flow, other: Flow) -> None:

@@ -14,7 +14,7 @@ from flowkit.store import postgres_connection
 from flowkit.store.postgres import PostgresConnector
 from tests.postgres import Databases
 
-BESIDE, LINKS = 3000, 200
+BESIDE, LINKS, BATCH = 3000, 200, 500
 READ_PER_STEP = 100
 """Index entries: a step is looked up by its key several times, and so are its run, its lane and what waits for it."""
 
@@ -104,6 +104,41 @@ def test_what_a_batch_of_steps_needs_is_found_by_keys_also_where_tables_had_one_
         rt.start_run(parked, BESIDE)
         rt.start_run(mapped, LINKS).wait()
     assert entries_read(url) / LINKS < READ_PER_STEP
+
+
+def rows_seen(node: dict[str, Any]) -> float:
+    """Return how many rows a plan's node and those below it have given or thrown away."""
+    mine = sum(value for name, value in node.items() if name == "Actual Rows" or name.startswith("Rows Removed"))
+    return float(mine * node["Actual Loops"]) + sum(rows_seen(below) for below in node.get("Plans", ()))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "listed", "row"),
+    [
+        ("outcomes", "_succeed", "proofs", (0, "token", 1)),
+        ("outcomes", "_retry", "proofs", (0, "token", 1)),
+        ("leases", "_extend", "held", (0, "token")),
+        ("leases", "_held", "held", (0, "token")),
+        ("leases", "_take_waiting", "waiters", (1, 0)),
+        ("leases", "_take", "keys", None),
+    ],
+)
+def test_what_a_statement_about_a_batch_looks_at_grows_as_the_batch_does(
+    url: str, part: str, name: str, listed: str, row: tuple[Any, ...] | None
+) -> None:
+    with Runtime(url, modules=[__name__], entry_points=False) as rt:
+        rt.start_run(mapped, BATCH)
+        engine = rt._parts.engine
+        statement = getattr(getattr(engine, part), name)
+        with engine.read() as tx:
+            keys = [key for (key,) in tx.script("SELECT key FROM steps")]
+    said = [(key, *row) for key in keys] if row is not None else keys
+    connection = PostgresConnector({"conninfo": url}, "flowkit", 1, "here").connect()
+    sql, parameters = statement.say({listed: said, "now": 1, "expires_at": 2, "token": "t", "worker": "w"})
+    plan = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters).fetchall()[0][0]
+    connection.close()
+    assert len(keys) == BATCH
+    assert rows_seen(plan[0]["Plan"]) < 10 * BATCH
 
 
 def test_statements_are_planned_anew_for_tables_that_have_grown_since(
