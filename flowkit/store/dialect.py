@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import peewee
@@ -78,6 +78,11 @@ class Dialect(Protocol):
     def alone(self, name: str) -> Any:
         """Return a query that waits until no other transaction asks for any of the strings bound as *name*."""
 
+    def checks(
+        self, table: str, fields: Mapping[str, Any], conditions: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Return what is made before a table, and the constraints with which every row of it keeps *conditions*."""
+
     def columns_of(self, name: str) -> str:
         """Return SQL that gives the names of a table's columns; nothing, if the place has no such table or view."""
 
@@ -144,6 +149,12 @@ class SQLiteDialect:
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
         return peewee.fn.json_extract(column, f"$.{name}")
+
+    def checks(
+        self, table: str, fields: Mapping[str, Any], conditions: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Return the constraints that keep *conditions*."""
+        return (), [peewee.Check(condition) for condition in conditions]
 
     def locked(self, query: Any) -> Any:
         """Return *query*: who writes has the whole store."""

@@ -142,5 +142,5 @@ def creation(tables: Tables) -> list[str]:
     for table in tables.all():
         schema: Any = table._schema
         contexts = [schema._create_table(safe=False), *schema._create_indexes(safe=False)]
-        statements += [context.query()[0] for context in contexts]
+        statements += [*getattr(table._meta, "before", ()), *(context.query()[0] for context in contexts)]
     return statements

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -135,6 +136,21 @@ class PostgresDialect:
     def under_way(self) -> int:
         """The lock that every transaction which may lease holds, together with all others."""
         return zlib.crc32(f"leasing {self.schema}".encode())
+
+    def checks(
+        self, table: str, fields: Mapping[str, Any], conditions: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Return a constraint that asks a function, and the function.
+
+        A constraint is read and prepared anew for every statement that writes to its table: measured, 45 us for the
+        conditions of a step, as long as two updates take. Those of a function are prepared once in a transaction.
+        """
+        whole = " AND ".join(f"({condition})" for condition in conditions)
+        used = {name: _TYPES[field.field_type] for name, field in fields.items() if re.search(rf"\b{name}\b", whole)}
+        function = f"{self.schema}.{table}_are_sound"
+        typed = ", ".join(f"{name} {type_}" for name, type_ in used.items())
+        made = f"CREATE FUNCTION {function}({typed}) RETURNS boolean LANGUAGE plpgsql IMMUTABLE"
+        return (f"{made} AS $$ BEGIN RETURN {whole}; END $$",), [peewee.Check(f"{function}({', '.join(used)})")]
 
     def columns_of(self, name: str) -> str:
         """Return SQL that gives the names of a table's columns, those of the system among them."""

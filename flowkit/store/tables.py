@@ -51,26 +51,26 @@ def _is(statuses: Iterable[RunStatus | StepStatus]) -> str:
 
 
 _RUN_CHECKS = [
-    Check(_is(RunStatus)),
-    Check("open_steps >= 0 AND failed_steps >= 0 AND canceled_by_run >= 0 AND open_steps <= steps"),
-    Check(f"{_is(sorted(ENDED_RUN))} = (ended_at IS NOT NULL)"),
-    Check(f"NOT {_is(sorted(ENDED_RUN))} OR open_steps = 0"),
-    Check("status <> 'canceling' OR cancel_requested_at IS NOT NULL"),
+    _is(RunStatus),
+    "open_steps >= 0 AND failed_steps >= 0 AND canceled_by_run >= 0 AND open_steps <= steps",
+    f"{_is(sorted(ENDED_RUN))} = (ended_at IS NOT NULL)",
+    f"NOT {_is(sorted(ENDED_RUN))} OR open_steps = 0",
+    "status <> 'canceling' OR cancel_requested_at IS NOT NULL",
 ]
 
 _STEP_CHECKS = [
-    Check(_is(StepStatus)),
-    Check("(status = 'running') = (token IS NOT NULL)"),
-    Check("(status = 'running') = (worker IS NOT NULL)"),
-    Check("(status = 'running') = (expires_at IS NOT NULL)"),
-    Check("(status = 'running') = (started_at IS NOT NULL)"),
-    Check(f"{_is(sorted(ENDED_STEP))} = (ended_at IS NOT NULL)"),
-    Check("(status = 'canceled') = (reason IS NOT NULL)"),
-    Check("status <> 'pending' OR deps_left > 0"),
-    Check(f"NOT {_is((StepStatus.READY, StepStatus.RUNNING, StepStatus.SUCCEEDED))} OR deps_left = 0"),
-    Check("delayed_until IS NULL OR status = 'ready'"),
-    Check("attempt BETWEEN 0 AND max_attempts"),
-    Check("expires_at IS NULL OR expires_at >= started_at"),
+    _is(StepStatus),
+    "(status = 'running') = (token IS NOT NULL)",
+    "(status = 'running') = (worker IS NOT NULL)",
+    "(status = 'running') = (expires_at IS NOT NULL)",
+    "(status = 'running') = (started_at IS NOT NULL)",
+    f"{_is(sorted(ENDED_STEP))} = (ended_at IS NOT NULL)",
+    "(status = 'canceled') = (reason IS NOT NULL)",
+    "status <> 'pending' OR deps_left > 0",
+    f"NOT {_is((StepStatus.READY, StepStatus.RUNNING, StepStatus.SUCCEEDED))} OR deps_left = 0",
+    "delayed_until IS NULL OR status = 'ready'",
+    "attempt BETWEEN 0 AND max_attempts",
+    "expires_at IS NULL OR expires_at >= started_at",
 ]
 
 
@@ -87,6 +87,9 @@ def make_tables(dialect: Dialect) -> Tables:
             if isinstance(field, TextField):
                 # Compared byte by byte, as SQLite does, whatever language the database was made for.
                 field.collation = '"C"'
+        checks = options.pop("checks", ())
+        if checks:
+            options["before"], options["constraints"] = dialect.checks(name, fields, checks)
         meta = type("Meta", (), {"table_name": name, **options})
         return type(name.capitalize(), (base,), {**fields, "Meta": meta})
 
@@ -172,7 +175,7 @@ def _work_tables(table: Any, *, is_sqlite: bool) -> dict[str, Any]:
             "edges": IntegerField(),
             "events": IntegerField(),
         },
-        constraints=_RUN_CHECKS,
+        checks=_RUN_CHECKS,
     )
     runs.add_index(
         runs.index(
@@ -254,7 +257,7 @@ def _steps_table(table: Any, runs: Any, *, is_sqlite: bool) -> Any:
             "dedup_key": TextField(null=True),
             "created_at": BigIntegerField(),
         },
-        constraints=_STEP_CHECKS,
+        checks=_STEP_CHECKS,
         indexes=((("run", "id"), True),),
     )
     ready = (steps.status == "ready") & steps.delayed_until.is_null()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import peewee
-from peewee import BigIntegerField, BlobField, Check, IntegerField, TextField
+from peewee import BigIntegerField, BlobField, IntegerField, TextField
 
 
 def output_tables(table: Any, steps: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def output_tables(table: Any, steps: Any) -> dict[str, Any]:
                 "sha256": BlobField(null=True),
                 "emitted": TextField(null=True),
             },
-            constraints=[Check("ended_at >= started_at"), Check("(body IS NULL) = (sha256 IS NULL)")],
+            checks=["ended_at >= started_at", "(body IS NULL) = (sha256 IS NULL)"],
         ),
         "attempts": table(
             "attempts",
@@ -59,9 +59,9 @@ def output_tables(table: Any, steps: Any) -> dict[str, Any]:
                 "error": TextField(null=True),
             },
             primary_key=peewee.CompositeKey("step", "epoch"),
-            constraints=[
-                Check("outcome IN ('retried', 'failed', 'lost', 'released', 'fenced', 'discarded')"),
-                Check("ended_at >= started_at"),
+            checks=[
+                "outcome IN ('retried', 'failed', 'lost', 'released', 'fenced', 'discarded')",
+                "ended_at >= started_at",
             ],
         ),
         "progress": table("progress", {"step": step_key(primary_key=True), "body": TextField()}),

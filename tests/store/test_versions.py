@@ -23,7 +23,9 @@ LAYOUT = {
         WHERE connamespace = 'flowkit'::regnamespace
         UNION ALL SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'flowkit'
         UNION ALL SELECT table_name, column_name || ' ' || data_type || ' ' || is_nullable
-        FROM information_schema.columns WHERE table_schema = 'flowkit' ORDER BY 1, 2""",
+        FROM information_schema.columns WHERE table_schema = 'flowkit'
+        UNION ALL SELECT proname, pg_get_functiondef(oid) FROM pg_proc
+        WHERE pronamespace = 'flowkit'::regnamespace ORDER BY 1, 2""",
 }
 """SQL that gives all that a store is made of."""
 
