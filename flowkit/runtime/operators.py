@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from flowkit.clock import Duration, in_seconds, micros
-from flowkit.errors import ConfigError
+from flowkit.errors import ConfigError, FlowkitError
 from flowkit.model.names import name_problem
 from flowkit.model.retry import seconds_in_range
 from flowkit.model.run import Run
@@ -72,8 +73,16 @@ class Operators:
         with parts.engine.write() as tx:
             events = parts.engine.commands.cancel_run(tx, run_id, self._tally(tx.now()))
         parts.told(events)
-        parts.engine.db.after_commit(lambda: parts.stop_run(run_id))
+        parts.engine.db.after_commit(lambda: self._stop(run_id))
         return parts.waiting.get_run(run_id)
+
+    def _stop(self, run_id: str) -> None:
+        # The program may have taken the cancel back to a savepoint of its own, and committed the rest. Where that
+        # cannot be asked the program's commit is made all the same, and the executors are told with their leases.
+        with suppress(FlowkitError), self._parts.engine.db.outside() as tx:
+            run = self._parts.engine.runs.find(tx, run_id)
+            if run is not None and run.status in (RunStatus.CANCELING, RunStatus.CANCELED):
+                self._parts.stop_run(run_id)
 
     def pause_queue(self, name: str) -> None:
         """Start no more steps of a queue, in any worker of the store, until it is resumed."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from peewee import JOIN, SQL, Select, Tuple, fn
 
+from flowkit.errors import FlowkitError
 from flowkit.store.database import Database, Session
 from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
 from flowkit.store.keys import first_key, last_key, run_of_node
@@ -167,8 +169,17 @@ class Lanes:
             self._known = found
 
         # A transaction that is rolled back takes its lanes along, so only what is committed is remembered.
-        tx.after_commit(remember) if tx.writes else remember()
+        if not tx.writes:
+            remember()
+        else:
+            tx.after_commit(self._look if self.db.joins_program() else remember)
         return found
+
+    def _look(self) -> None:
+        # What the program's transaction made it may have taken back to a savepoint of its own, and committed the rest.
+        # It is committed: no trouble of ours may tell the program otherwise, and whoever asks next looks again.
+        with suppress(FlowkitError), self.db.outside() as apart:
+            self._read(apart)
 
     def serving(self, tx: Session, kinds: Collection[str]) -> list[Lane]:
         """Return every lane of these kinds, in whatever queue."""

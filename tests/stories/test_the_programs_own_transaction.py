@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,21 @@ from typing import Any
 import peewee
 import pytest
 
-from flowkit import InvalidTransition, RunBuilder, RunConflict, RunNotFound, Runtime, SQLiteStore, package
+from flowkit import (
+    InvalidTransition,
+    RunBuilder,
+    RunConflict,
+    RunNotFound,
+    Runtime,
+    SQLiteStore,
+    StepContext,
+    executor,
+    package,
+)
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import echo, eventually, register, standing, start, told
+from tests.stories.telling import Meeting, echo, eventually, register, standing, start, told
 
 
 @pytest.fixture
@@ -202,6 +213,70 @@ def test_what_a_nested_block_rolls_back_is_gone_though_the_outer_one_commits(
     assert runtime.workflow(lost.id) is None
     runtime.drain()
     assert kept.result() == 1
+
+
+def test_a_queue_that_a_nested_block_took_back_is_no_lane_of_later_runs(
+    program: peewee.Database, runtime: Runtime
+) -> None:
+    with program.atomic():
+        order(program, 1)
+        with program.atomic() as inner:
+            start(runtime, lambda run: run.step("a", echo, 1, queue="first"))
+            inner.rollback()
+    second = start(runtime, lambda run: run.step("a", echo, 2, queue="second"))
+    first = start(runtime, lambda run: run.step("a", echo, 3, queue="first"))
+    assert runtime.drain().processed == 2
+    assert (second.result(), first.result()) == (2, 3)
+
+
+def test_queues_that_are_named_in_the_programs_transactions_alone_are_remembered(
+    program: peewee.Database, runtime: Runtime
+) -> None:
+    with program.atomic():
+        start(runtime, lambda run: run.step("a", echo, 1, queue="first"))
+    with program.atomic():
+        start(runtime, lambda run: run.step("a", echo, 2, queue="second"))
+    assert runtime.drain().processed == 2
+
+
+def test_a_cancel_that_a_nested_block_took_back_stops_no_executor(program: peewee.Database, runtime: Runtime) -> None:
+    meeting = Meeting()
+
+    @executor("wait")
+    def wait(step: StepContext) -> str:
+        meeting.wait()
+        return "canceled" if step.canceled else "never told"
+
+    with runtime.workers():
+        run = start(runtime, lambda run: run.step("a", wait), wait)
+        meeting.expect()
+        with program.atomic():
+            order(program, 1)
+            with program.atomic() as inner:
+                runtime.cancel_run(run.id)
+                inner.rollback()
+        meeting.let_go()
+        assert run.result(timeout=30) == "never told"
+
+
+def test_a_cancel_stops_executors_once_the_program_commits(program: peewee.Database, runtime: Runtime) -> None:
+    meeting, told_to_stop = Meeting(), threading.Event()
+
+    @executor("wait")
+    def wait(step: StepContext) -> None:
+        meeting.wait()
+        eventually(lambda: step.canceled)
+        told_to_stop.set()
+
+    with runtime.workers():
+        run = start(runtime, lambda run: run.step("a", wait), wait)
+        meeting.expect()
+        with program.atomic():
+            order(program, 1)
+            runtime.cancel_run(run.id)
+        meeting.let_go()
+        assert run.wait(timeout=30).status == "canceled"
+    assert told_to_stop.is_set()
 
 
 @pytest.mark.parametrize("call", ["start_run", "cancel_run", "run", "prune"])
