@@ -132,12 +132,12 @@ class Database:
             try:
                 yield session
                 self._connector.notify(raw, session.notices)
+                self._program.after_commit(session.committed)
             except BaseException:
                 raw.execute("ROLLBACK TO SAVEPOINT flowkit")
                 raise
             finally:
                 raw.execute("RELEASE SAVEPOINT flowkit")
-            self._program.after_commit(session.committed)
 
     def enter(self, session: Session) -> None:
         """Let what this thread does from now on be done in this session."""

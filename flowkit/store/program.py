@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import attrs
 
+from flowkit.errors import InvalidTransition
+
 T = TypeVar("T")
 
 
@@ -30,5 +32,13 @@ class PeeweeProgram:
             return ask(self.database.connection())
 
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call *call* when the outermost transaction commits."""
-        self.database.after_commit(call)
+        """Call *call* when the outermost transaction commits.
+
+        Raises:
+            InvalidTransition: the program commits by hand, of which peewee tells nobody.
+        """
+        try:
+            self.database.after_commit(call)
+        except ValueError as error:
+            message = "of a commit in manual_commit() nobody is told, so no worker would be woken; use atomic() instead"
+            raise InvalidTransition(message, None) from error

@@ -239,6 +239,18 @@ def test_queues_that_are_named_in_the_programs_transactions_alone_are_remembered
     assert runtime.drain().processed == 2
 
 
+def test_a_start_is_refused_where_the_program_commits_by_hand_and_leaves_nothing(
+    program: peewee.Database, runtime: Runtime
+) -> None:
+    with program.manual_commit():
+        program.begin()
+        order(program, 1)
+        with pytest.raises(InvalidTransition, match=r"use atomic\(\) instead"):
+            start(runtime, lambda run: run.step("a", echo, 1))
+        program.commit()
+    assert (orders(program), len(runtime.runs())) == ([1], 0)
+
+
 def test_a_cancel_that_a_nested_block_took_back_stops_no_executor(program: peewee.Database, runtime: Runtime) -> None:
     meeting = Meeting()
 
