@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -66,7 +67,7 @@ class Stubs:
             returns: the step's result; it must fit the executor's annotation, as the executor's own must.
             raises: an exception that each call raises; of several, each call raises the next one, and when none is
                 left it returns.
-            does: a plain function to call instead, with what the executor would be called with.
+            does: called instead, with what the executor would be called with; where it is async, on the event loop.
 
         Raises:
             ExecutorNotRegistered: the Runtime has no executor of that kind.
@@ -88,8 +89,8 @@ class Stubs:
                 raise error.with_traceback(None)
             return returns if does is None else does(*((step,) if takes.takes_context else ()), *inputs, **results)
 
-        signature = attrs.evolve(takes, takes_context=True)
-        replaced = attrs.evolve(definition, function=stand_in, signature=lambda: signature, pool=None, is_async=False)
+        signature, awaited = attrs.evolve(takes, takes_context=True), inspect.iscoroutinefunction(does)
+        replaced = attrs.evolve(definition, function=stand_in, signature=lambda: signature, pool=None, is_async=awaited)
         if returns is not None:
             self._refuse_misfit(replaced, returns)
         self._registry.replace(replaced)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from attrs import frozen
 
@@ -85,6 +87,18 @@ def test_a_stub_may_be_a_function_that_takes_what_the_executor_takes(
 
     flowkit_stub(charge, does=lambda card: card.number)
     assert flowkit_runtime.run("pay", Card("12")).result() == "book 12"
+
+
+def test_a_stub_may_be_an_async_function(flowkit_runtime: Runtime, flowkit_stub: Stubs) -> None:
+    async def write(step: StepContext, *, receipt: str) -> str:
+        await asyncio.sleep(0)
+        return f"{receipt} on page {step.attempt}"
+
+    flowkit_stub(charge, returns="receipt 1")
+    ledger = flowkit_stub(book, does=write, raises=[Retryable("busy")])
+
+    assert flowkit_runtime.run("pay", Card("4711")).result() == "receipt 1 on page 2"
+    assert len(ledger.calls) == 2
 
 
 def test_an_answer_that_the_executor_could_not_give_is_refused(flowkit_stub: Stubs) -> None:
