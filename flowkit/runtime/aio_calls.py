@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, cast, overload
 
-from flowkit.dsl.handles import StepGroup, StepHandle
+from flowkit.dsl.handles import StepHandle
 from flowkit.runtime.aio_handle import AsyncRunHandle
 from flowkit.runtime.calls import Metadata, Method, Plain
 
@@ -34,7 +34,7 @@ class AsyncStartCall(Protocol):
     @overload
     def __call__(
         self,
-        package: Callable[[Any, I], StepGroup[R]],
+        package: Callable[[Any, I], Sequence[StepHandle[R]]],
         input: I | Plain | None = None,
         *,
         run_id: str | None = None,
@@ -66,7 +66,7 @@ class AsyncStartCall(Protocol):
     @overload
     def __call__(
         self,
-        package: Callable[[Any], StepGroup[R]],
+        package: Callable[[Any], Sequence[StepHandle[R]]],
         *,
         run_id: str | None = None,
         name: str | None = None,
@@ -111,7 +111,7 @@ class AsyncStartManyCall(Protocol):
     @overload
     def __call__(
         self,
-        package: Callable[[Any, I], StepGroup[R]],
+        package: Callable[[Any, I], Sequence[StepHandle[R]]],
         inputs: Iterable[I | Plain],
         *,
         name: str | None = None,

@@ -163,6 +163,11 @@ def many(run: RunBuilder, input: Page) -> StepGroup[Text]:
     return run.map("page", ocr, [input])
 
 
+@package("some")
+def some(run: RunBuilder, input: Page) -> list[StepHandle[Text]]:
+    return [run.step("first", ocr, input), run.step("second", ocr, input)]
+
+
 @package("nothing")
 def nothing(run: RunBuilder) -> None:
     run.step("tidy", tidy)
@@ -177,6 +182,8 @@ def starting(rt: Runtime) -> None:
     assert_type(rt.start_run(book, Page(1), run_id="one"), RunHandle[Text])
     assert_type(rt.start_run(book, Page(1)).result(), Text)
     assert_type(rt.start_run(many, Page(1)), RunHandle[list[Text]])
+    assert_type(rt.start_run(some, Page(1)), RunHandle[list[Text]])
+    assert_type(rt.start_runs(some, [Page(1)]), list[RunHandle[list[Text]]])
     assert_type(rt.start_run(nothing), RunHandle[Any])
     assert_type(rt.start_run("book", {"number": 1}), RunHandle[Any])
     assert_type(rt.run(book, Page(1)).result(), Text)
@@ -188,6 +195,7 @@ def starting(rt: Runtime) -> None:
 async def starting_in_an_event_loop(rt: Runtime) -> None:
     assert_type(await rt.aio.start_run(book, Page(1), run_id="one"), AsyncRunHandle[Text])
     assert_type(await (await rt.aio.start_run(book, Page(1))).result(), Text)
+    assert_type(await rt.aio.start_run(some, Page(1)), AsyncRunHandle[list[Text]])
     assert_type(await rt.aio.start_run(nothing), AsyncRunHandle[Any])
     assert_type(await rt.aio.start_runs(many, [Page(1), Page(2)]), list[AsyncRunHandle[list[Text]]])
     assert_type(await (await rt.aio.run(book, Page(1))).result("index", int), int)
