@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from flowkit.artifacts import ArtifactStore
 from flowkit.clock import SECOND, IdSource, Micros, micros
-from flowkit.errors import ConfigError, RunNotFound, RuntimeClosed
+from flowkit.errors import ConfigError, FlowkitError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
+from flowkit.model.events import Event
 from flowkit.model.limits import QueueConfig
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
@@ -228,16 +230,24 @@ class Parts:
         """Return the kinds that this Runtime serves while its workers run and not all their slots are blocked."""
         return self.registry.kinds() if not all(crew.is_blocked for crew in self.crews) else frozenset()
 
-    def told(self, events: Any, *, work: bool = True) -> None:
+    def told(self, events: Sequence[Event], *, work: bool = True) -> None:
         """Tell a command's events and wake who may have work now; inside the program's transaction, after it."""
 
+        joined = self.engine.db.joins_program()
+
         def tell() -> None:
-            self.telemetry.tell(events)
-            self.wakeups.tell(events)
+            self.telemetry.tell(self._kept(events) if joined else events)
+            self.wakeups.tell(events, surely=not joined)
             if work:
                 self.wakeups.work()
 
         self.engine.db.after_commit(tell)
+
+    def _kept(self, events: Sequence[Event]) -> Sequence[Event]:
+        # The program may have taken some of it back to a savepoint of its own, and committed the rest.
+        with suppress(FlowkitError), self.engine.db.outside() as tx:
+            return [event for event in events if self.engine.history.has(tx, event)]
+        return events
 
     def record(self) -> None:
         """Write what is registered into the store's catalog, if that is news."""

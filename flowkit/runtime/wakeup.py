@@ -63,8 +63,8 @@ class Wakeups:
             signal.there_is_work = True
             signal.set()
 
-    def ended(self, run_id: str, status: RunStatus) -> None:
-        """A run has ended: wake who waits for it, and say how it did."""
+    def ended(self, run_id: str, status: RunStatus | None) -> None:
+        """A run has ended: wake who waits for it, and say how it did, unless they had better look."""
         with self._lock:
             self._expected.pop(run_id, None)
             waiting = list(self._runs.get(run_id, ()))
@@ -86,11 +86,11 @@ class Wakeups:
             self._expected.pop(run_id, None)
             return expected
 
-    def tell(self, events: Iterable[Event]) -> None:
-        """Wake who waits for the runs of which these events say that they have ended."""
+    def tell(self, events: Iterable[Event], *, surely: bool = True) -> None:
+        """Wake who waits for the runs of which these events say that they have ended, *surely* or as it seems."""
         for event in events:
             if event.name == "run_finished" and event.run_id is not None:
-                self.ended(event.run_id, event.fields["status"])
+                self.ended(event.run_id, event.fields["status"] if surely else None)
 
     def everybody(self) -> None:
         """Anything may have happened: wake all."""

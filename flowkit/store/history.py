@@ -47,6 +47,13 @@ class History:
         return h.select(h.body).join(r, on=(r.key == h.run)).where((r.id == param("id")) & (h.first_seq == 0))
 
     @statement
+    def _written_at(self) -> Any:
+        h, r = self._t.history, self._t.runs
+        of_run = (r.id == param("id")) & (h.at == param("at"))
+        # The newest first: what is asked about was written just now.
+        return h.select(h.count).join(r, on=(r.key == h.run)).where(of_run).order_by(h.first_seq.desc()).limit(1)
+
+    @statement
     def _ids(self) -> Any:
         s = self._t.steps
         return s.select(s.key, s.id).where(s.run == param("run"))
@@ -97,6 +104,10 @@ class History:
         # Who leases all that it makes ready has nothing to tell: then most cycles tell nothing.
         for notice in (*ended(finished), *([WORK] if tally.ready > 0 else [])):
             tx.notify(notice)
+
+    def has(self, tx: Session, event: Event) -> bool:
+        """Whether what an event tells of a run is in its history."""
+        return event.run_id is None or tx.row(self._written_at, id=event.run_id, at=event.at) is not None
 
     def read(self, tx: Session, run: int, since: int = 0) -> Iterator[HistoryEvent]:
         """Yield a run's history in order, from the number *since*, which is 0 or follows on one that was read."""

@@ -25,7 +25,7 @@ from flowkit import (
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import Meeting, echo, eventually, register, standing, start, told
+from tests.stories.telling import Meeting, echo, eventually, in_background, register, standing, start, told
 
 
 @pytest.fixture
@@ -269,6 +269,39 @@ def test_a_cancel_that_a_nested_block_took_back_stops_no_executor(program: peewe
                 inner.rollback()
         meeting.let_go()
         assert run.result(timeout=30) == "never told"
+
+
+def test_nothing_is_told_of_what_a_nested_block_took_back(
+    program: peewee.Database, runtime: Runtime, flowkit_clock: FakeClock, flowkit_events: list[Any]
+) -> None:
+    run = start(runtime, lambda run: run.step("a", echo, 1), run_id="first")
+    flowkit_clock.advance(1)
+    with program.atomic():
+        start(runtime, lambda run: run.step("a", echo, 1), run_id="kept")
+        with program.atomic() as inner:
+            start(runtime, lambda run: run.step("a", echo, 1), run_id="lost")
+            runtime.cancel_run(run.id)
+            inner.rollback()
+    assert [(event.name, event.run_id) for event in flowkit_events] == [
+        ("run_created", "first"),
+        ("run_created", "kept"),
+    ]
+
+
+def test_who_waits_for_a_run_is_not_told_that_it_was_canceled_where_a_nested_block_took_that_back(
+    program: peewee.Database, runtime: Runtime
+) -> None:
+    run, answers = start(runtime, lambda run: run.step("a", echo, 1)), []
+    waiting = in_background(lambda: answers.append(run.wait().status))
+    eventually(lambda: runtime._parts.wakeups._runs)
+    with program.atomic():
+        order(program, 1)
+        with program.atomic() as inner:
+            runtime.cancel_run(run.id)
+            inner.rollback()
+    runtime.drain()
+    waiting.join(30)
+    assert answers == ["succeeded"]
 
 
 def test_a_cancel_stops_executors_once_the_program_commits(program: peewee.Database, runtime: Runtime) -> None:
