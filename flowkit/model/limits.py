@@ -20,7 +20,7 @@ class RateLimit:
     """At most *rate_per_second* starts a second on average, and *burst* at once.
 
     Attributes:
-        rate_per_second: 0.001 to 1,000,000.
+        rate_per_second: 0.001 to 1,000,000; what is finer than a thousandth is rounded down.
         burst: 1 to 1,000,000.
 
     Raises:
