@@ -118,7 +118,7 @@ class Watch:
             raise WaitTimeout(f"run {self._run_id!r} is {status.value} after {timeout:g} s; it goes on")
         if waited >= WARN_AFTER and not self._warned:
             self._warned = True
-            self._waiting.warn_unserved(self._run_id)
+            self._waiting.warn(self._run_id, inside=self._inside)
         self.left = self._poll if timeout is None else min(self._poll, timeout - waited)
         return None
 
@@ -213,8 +213,15 @@ class Waiting:
                     _refuse_in_event_loop(run_id)
                 self.clock.wait(signal, watch.left)
 
-    def warn_unserved(self, run_id: str) -> None:
-        """Say in the log if no live worker serves what a run waits for."""
+    def warn(self, run_id: str, *, inside: bool) -> None:
+        """Say in the log what keeps a run from its end: the wait itself, or that no live worker serves it."""
+        if inside and self._engine.db.dialect.one_writer:
+            hint = "no worker can write while the transaction that this thread has open does; wait after its end"
+            self._telemetry.log.warning("waits_in_a_transaction", run_id=run_id, hint=hint)
+        else:
+            self._warn_unserved(run_id)
+
+    def _warn_unserved(self, run_id: str) -> None:
         with self._engine.db.outside() as tx:
             run = self._engine.runs.find(tx, run_id)
             waiting = self._engine.lanes.waiting(tx, run.key) if run is not None else set()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from flowkit import Runtime
 from flowkit.clock import SystemClock
@@ -19,6 +20,15 @@ from tests.places import Place, SQLitePlace, open_engine
 from tests.stories.telling import Meeting
 
 OpenRuntime = Callable[..., Runtime]
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """Give what the program's own structlog gets to see."""
+    with structlog.testing.capture_logs() as entries:
+        structlog.configure(processors=structlog.get_config()["processors"])
+        yield entries
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

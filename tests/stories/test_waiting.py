@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import structlog
 
 from flowkit import (
     ConfigError,
@@ -27,15 +25,6 @@ from flowkit import (
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import Meeting, echo, eventually, fail, in_background, standing, start
-
-
-@pytest.fixture
-def log() -> Iterator[list[Any]]:
-    """Give what the program's own structlog gets to see."""
-    with structlog.testing.capture_logs() as entries:
-        structlog.configure(processors=structlog.get_config()["processors"])
-        yield entries
-    structlog.reset_defaults()
 
 
 def waiting(call: Any) -> tuple[threading.Thread, list[Any]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
 
-from flowkit import Runtime, SQLiteStore, StoreBusy
+from flowkit import Runtime, SQLiteStore, StoreBusy, WaitTimeout
+from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import echo, start
+from tests.stories.telling import echo, eventually, start
 
 
 @pytest.mark.parametrize(("synchronous", "durability"), [("full", "disk"), ("normal", "process"), ("off", "process")])
@@ -32,3 +35,23 @@ def test_a_transaction_that_read_too_early_is_told_how_to_begin(sound: Place, op
         start(other, lambda run: run.step("a", echo, 1))
         start(runtime, lambda run: run.step("a", echo, 2))
     program.close()
+
+
+def test_who_waits_in_a_transaction_that_keeps_workers_from_writing_is_warned(
+    sound: Place, open_runtime: OpenRuntime, flowkit_clock: FakeClock, log: list[Any]
+) -> None:
+    program = sound.program()
+    runtime = open_runtime(echo, store=sound.joined(program))
+    run = start(runtime, lambda run: run.step("a", echo, 1))
+
+    def wait() -> None:
+        with program.atomic("IMMEDIATE"):
+            run.wait(timeout=60)
+
+    with pytest.raises(WaitTimeout), ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(wait)
+        eventually(lambda: flowkit_clock.advance(1) or waiting.done())
+        waiting.result()
+    warnings = [one for one in log if one["log_level"] == "warning"]
+    assert [(one["event"], one["run_id"]) for one in warnings] == [("waits_in_a_transaction", run.id)]
+    assert "wait after its end" in warnings[0]["hint"]
