@@ -59,4 +59,4 @@ def serve_only(runtime: Runtime, queues: Iterable[str]) -> None:
 
 def changed_limits(runtime: Runtime) -> tuple[tuple[str, QueueConfig, QueueConfig], ...]:
     """Return each queue whose stored limits this Runtime replaced when it opened: what they were, and what they are."""
-    return tuple(runtime._parts.changed_limits)
+    return tuple(runtime._parts.recording.changed_limits)

@@ -14,7 +14,6 @@ from flowkit.clock import SECOND, IdSource, Micros, micros
 from flowkit.errors import ConfigError, FlowkitError, RunNotFound, RuntimeClosed
 from flowkit.model.codec import Codec
 from flowkit.model.events import Event
-from flowkit.model.limits import QueueConfig
 from flowkit.model.run import Run
 from flowkit.model.step import Step, StepResult
 from flowkit.model.worker import WorkerInfo
@@ -26,7 +25,7 @@ from flowkit.runtime.inline import Inline
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.loan import Loan
 from flowkit.runtime.presence import live_workers
-from flowkit.runtime.recording import Recorded, record_catalog
+from flowkit.runtime.recording import Recorded, Recording
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.remote.pools import RemotePools
 from flowkit.runtime.services import Services, emitting
@@ -70,6 +69,7 @@ class Parts:
         self.telemetry.log.debug("store_opened", store=repr(store), schema_before=self.engine.version)
         self.wakeups = Wakeups(store.watcher())
         self.registry = Registry(codec, Recorded(self.engine))
+        self.recording = Recording(self.engine, self.registry, codec, lambda: self.settings, self.telemetry)
         self.starter = Starter(self.engine, self.registry, codec, self.ids, lambda: self.telemetry.listening)
         self.keeper = Keeper(self.engine, self.clock, settings.lease_duration, lambda name: self.point(name))
         self.waiting = Waiting(
@@ -88,7 +88,6 @@ class Parts:
         self._inline: Inline | None = None
         self._abandoned: list[Crew] = []
         self._inherited: list[Crew] = []
-        self.changed_limits: list[tuple[str, QueueConfig, QueueConfig]] = []
         self._closed = False
         self.threads = Threads(self.check_open)
 
@@ -158,6 +157,7 @@ class Parts:
 
     def worker(self) -> Worker:
         """Make a worker with a crew of its own; ``forget`` it when it is done."""
+        self.recording.settle()
         settings = self.settings
         crew = Crew(self.registry, self.services, self.keeper, self.clock, settings.max_workers, self.remote)
         self.crews.append(crew)
@@ -207,6 +207,7 @@ class Parts:
         return [RunHandle(run.id, run.package, run.name, run.created, self.waiting) for run in started]
 
     def _started(self, wishes: Sequence[Wish]) -> list[Started]:
+        self.recording.settle()
         with Loan(None if self.engine.db.joins_program() else self.looping) as loan:
             started, events = self.starter.start(wishes, loan.lease)
             try:
@@ -251,24 +252,8 @@ class Parts:
 
     def record(self) -> None:
         """Write what is registered into the store's catalog, if that is news."""
-        record_catalog(self.engine, self.registry, self.codec, self.settings.worker_id)
+        self.recording.record()
         self.wakeups.work()
-
-    def configure_queues(self) -> None:
-        """Store how the queues are configured, if that is news."""
-        if not self.settings.queues:
-            return
-        with self.engine.read() as tx:
-            same = self.engine.queues.match(tx, self.settings.queues)
-        if same:
-            return
-        with self.engine.write() as tx:
-            for name, config in sorted(self.settings.queues.items()):
-                before = self.engine.queues.configure(tx, name, config, by=self.settings.worker_id, now=tx.now())
-                if before is not None:
-                    self.changed_limits.append((name, before, config))
-                    told = {"queue": name, "before": str(before), "now": str(config)}
-                    self.telemetry.log.warning("queue_config_changed", **told)
 
     def announcement(self, crew: Crew) -> Announcement:
         """Make what tells the store that this process runs a worker with this crew."""

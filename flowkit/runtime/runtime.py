@@ -84,7 +84,7 @@ class Runtime(Reads, Operators):
         self._lifecycle = Lifecycle(self._parts)
         self.aio = AsyncRuntime(self)
         try:
-            self._parts.configure_queues()
+            self._parts.recording.limit()
             self._parts.telemetry.instruments.opened(self)
             self.discover(*named, *(announced() if entry_points else ()))
         except BaseException:

@@ -232,7 +232,7 @@ class Host:
         self.parts.settings = attrs.evolve(self.parts.settings, queues=limits, worker_id=self.worker_id)
         while True:
             try:
-                self.parts.configure_queues()
+                self.parts.recording.limit()
                 return
             except StoreError:
                 yield self.draw.uniform(0.1, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from flowkit import (
     InvalidTransition,
+    QueueConfig,
     RunBuilder,
     RunConflict,
     RunNotFound,
@@ -237,6 +239,26 @@ def test_queues_that_are_named_in_the_programs_transactions_alone_are_remembered
     with program.atomic():
         start(runtime, lambda run: run.step("a", echo, 2, queue="second"))
     assert runtime.drain().processed == 2
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_limits_and_kinds_that_the_program_rolled_back_are_stored_after_all(
+    sound: Place, program: peewee.Database, runtime: Runtime, flowkit_clock: FakeClock, nested: bool
+) -> None:
+    """A Runtime that is made when it is first needed may be made in a transaction that does not commit."""
+    narrow = {"narrow": QueueConfig(max_workers=1)}
+    with suppress(ZeroDivisionError), program.atomic():
+        order(program, 1)
+        with suppress(ZeroDivisionError) if nested else nullcontext(), program.atomic():
+            late = Runtime(sound.joined(program), clock=flowkit_clock, entry_points=False, queues=narrow)
+            register(late, other_package)
+            raise ZeroDivisionError
+    with late:
+        if not nested:
+            with program.atomic():
+                late.start_run("other", run_id="first")
+        assert [(queue.name, queue.max_workers) for queue in runtime.queues() if queue.max_workers] == [("narrow", 1)]
+        assert [known.name for known in runtime.catalog().packages] == ["other"]
 
 
 def test_a_start_is_refused_where_the_program_commits_by_hand_and_leaves_nothing(
