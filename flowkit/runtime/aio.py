@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,11 +29,17 @@ from flowkit.store.catalog import Recorded
 
 
 async def _to_its_end(future: asyncio.Future[Made]) -> Made:
-    """Wait for something however often the task is canceled meanwhile; who canceled it is heard already."""
+    """Wait for something however often the task is canceled meanwhile; that is heard afterwards."""
+    canceled: asyncio.CancelledError | None = None
     while not future.done():
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.wait([future])
-    return future.result()
+        except asyncio.CancelledError as error:
+            canceled = error
+    made = future.result()
+    if canceled is not None:
+        raise canceled
+    return made
 
 
 class AsyncRuntime:
@@ -115,8 +121,10 @@ class AsyncRuntime:
             yield self
         finally:
             # Also where the task is canceled while they begin: nobody else would ever stop them.
-            await _to_its_end(begun)
-            await _to_its_end(self._threads.long(manager.__exit__, None, None, None))
+            try:
+                await _to_its_end(begun)
+            finally:
+                await _to_its_end(self._threads.long(manager.__exit__, None, None, None))
 
     async def shutdown(self, grace: Duration = 10.0) -> None:
         """See ``Runtime.shutdown``."""

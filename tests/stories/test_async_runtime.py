@@ -24,7 +24,7 @@ from flowkit import (
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import echo, fail, register, start
+from tests.stories.telling import Meeting, echo, fail, register, start
 
 SYNC_ONLY = {"discover", "register_executor", "register_package"}
 """What a program does before it works; it opens nothing that could block for long."""
@@ -271,6 +271,38 @@ def test_workers_whose_task_is_canceled_while_they_begin_are_stopped(flowkit_run
     assert [thread.name for thread in threading.enumerate() if thread.name == "flowkit-worker"] == []
     with flowkit_runtime.workers():
         pass
+
+
+def test_a_task_that_is_canceled_while_its_workers_stop_is_canceled_once_they_have(
+    flowkit_runtime: Runtime, meeting: Meeting
+) -> None:
+    """As by a timeout around it all, or by Ctrl-C: what comes after the block would go on without an end."""
+
+    @executor("slow")
+    def slow(step: StepContext) -> str:
+        meeting.wait()
+        return "done"
+
+    run = start(flowkit_runtime, lambda run: run.step("a", slow), slow)
+
+    async def work() -> None:
+        async with flowkit_runtime.aio.workers():
+            await asyncio.to_thread(meeting.expect)
+            asyncio.get_running_loop().call_soon(leave)
+        await asyncio.Event().wait()
+
+    def leave() -> None:
+        task[0].cancel()
+        meeting.let_go()
+
+    async def main() -> None:
+        task.append(asyncio.ensure_future(work()))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task[0]), 30)
+
+    task: list[asyncio.Task[None]] = []
+    asyncio.run(main())
+    assert run.result() == "done"
 
 
 @pytest.mark.parametrize("how", ["stop", "exit"])
