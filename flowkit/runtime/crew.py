@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Protocol
 
 from flowkit.clock import Clock, SystemClock
@@ -144,7 +145,7 @@ class Crew:
         """
         try:
             attempt.ended = False
-            self._run(attempt, interrupts=True)
+            copy_context().run(self._run, attempt, interrupts=True)
         except BaseException:
             attempt.ended = True
             raise

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -87,7 +88,8 @@ class ThreadPool:
                     break
                 if self._waiting:
                     self._call()
-                self._run(attempt)
+                # In a copy, so that what an executor sets is not there for the next one, which may be another run's.
+                copy_context().run(self._run, attempt)
                 self._ended.append(None)
                 self._here.is_free = 1
                 self._after()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import Context, copy_context
 
 from flowkit.clock import SECOND, Micros, micros
 from flowkit.errors import StoreError
@@ -63,6 +64,7 @@ class Worker:
         self._is_told_to_stop: Callable[[], bool] = lambda: False
         self._pause = 0.0
         self._borrowed = 0
+        self._context = Context()
         self.only: int | None = None
         self.queues: Collection[str] | None = None
 
@@ -127,6 +129,7 @@ class Worker:
         # Who counts passes wants to see each of them made by the loop.
         self._lends = max_cycles is None
         self._is_told_to_stop = stop
+        self._context = copy_context()
         self.crew.make_pass = self.make_pass if self._lends else None
         with self._wakeups.worker(self.crew.wake):
             while not stop() and (max_cycles is None or cycles < max_cycles):
@@ -214,8 +217,8 @@ class Worker:
     def _go_on(self, make: Callable[[], Turned]) -> None:
         self._borrowed += 1
         try:
-            turned = make()
-            self.launch(turned)
+            # What runs, or is told, may be of anybody: it is not for it to see whose request happens to make the pass.
+            turned = self._context.copy().run(self._made, make)
         except BaseException as error:
             # The loop goes on. A refused store is its to deal with, as if it had made the pass; what Ctrl-C or another
             # signal raised is the calling thread's own.
@@ -228,6 +231,11 @@ class Worker:
                 self.crew.wake.set()
             else:
                 self._tell_idle({})
+
+    def _made(self, make: Callable[[], Turned]) -> Turned:
+        turned = make()
+        self.launch(turned)
+        return turned
 
     def look(self, slots: int, run: int | None = None) -> tuple[bool, Micros | None]:
         """Say whether a turn for *slots* attempts would do anything now, or else when."""
