@@ -85,7 +85,7 @@ class AsyncRunHandle(Generic[R_co]):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                status = signal.ended or await self._threads.short(watch.look)
+                status = signal.for_good or await self._threads.short(watch.look)
                 if status is not None:
                     return status
                 with suppress(asyncio.TimeoutError):

@@ -206,7 +206,7 @@ class Waiting:
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
-                status = signal.ended or watch.look()
+                status = signal.for_good or watch.look()
                 if status is not None:
                     return status
                 if watch.left > 0:

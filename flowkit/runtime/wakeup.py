@@ -22,6 +22,11 @@ class RunSignal(threading.Event):
         super().__init__()
         self.ended: RunStatus | None = None
 
+    @property
+    def for_good(self) -> RunStatus | None:
+        """How the run ended, if that stays so: one that failed may have been retried by the time this was told."""
+        return self.ended if self.ended is RunStatus.SUCCEEDED else None
+
 
 class WorkSignal(RunSignal):
     """Wakes a worker's loop; ``there_is_work`` says that it need not look first whether there is something to do."""

@@ -11,6 +11,7 @@ import pytest
 
 from flowkit import (
     ConfigError,
+    Event,
     RunBuilder,
     RunCanceled,
     RunFailed,
@@ -155,6 +156,36 @@ def test_no_warning_is_given_while_a_worker_serves_the_kind(
         eventually(lambda: flowkit_clock.advance(5) or found)
         thread.join(30)
     assert [one for one in log if one["event"] == "no_worker_serves"] == []
+
+
+@pytest.mark.parametrize("twin", [False, True], ids=["blocking", "awaited"])
+def test_who_begins_to_wait_for_a_run_that_was_retried_is_not_told_of_the_end_before(
+    open_runtime: OpenRuntime, meeting: Meeting, twin: bool
+) -> None:
+    @executor("frail")
+    def frail(step: StepContext) -> None:
+        if not waits:
+            fail(step)
+        meeting.wait()
+
+    def again(event: Event) -> None:
+        if event.name == "run_finished" and not waits:
+            runtime.retry_run(run.id)
+            waits.append(waiting((lambda: asyncio.run(awaited())) if twin else run.wait))
+            eventually(lambda: runtime._parts.wakeups._runs)
+
+    async def awaited() -> Any:
+        return await (await runtime.aio.handle(run.id)).wait()
+
+    waits: list[tuple[threading.Thread, list[Any]]] = []
+    runtime = open_runtime(frail, observers=[again], poll_interval=3600)
+    run = start(runtime, lambda run: run.step("a", frail))
+    with runtime.workers():
+        meeting.expect()
+        meeting.let_go()
+        ((thread, found),) = waits
+        thread.join(30)
+    assert [one.status for one in found] == ["succeeded"]
 
 
 def test_a_handle_on_a_run_that_is_there_waits_like_the_one_that_started_it(
