@@ -31,6 +31,7 @@ from flowkit.model.outcome import (
     causes_of,
     decide,
     is_a,
+    is_group,
     safe_text,
 )
 from flowkit.model.step import Settlement
@@ -65,7 +66,10 @@ def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
         return _collected(attempt, context, returned)
     except BaseException as error:
         attempt.has_returned = True
-        if interrupts and is_a(error, KeyboardInterrupt):
+        if interrupts and any(is_a(cause, KeyboardInterrupt) for cause in causes_of(error)):
+            if is_group(error):
+                # As other event loops raise it; a program looks for it alone.
+                raise KeyboardInterrupt from error
             raise
         return failure(attempt, error, services.now())
 

@@ -105,14 +105,22 @@ def test_ctrl_c_in_a_pool_thread_is_an_error_of_the_step(flowkit_runtime: Runtim
     assert "KeyboardInterrupt" in error_of(flowkit_runtime, raising(KeyboardInterrupt()), in_pool=True).message
 
 
-def test_ctrl_c_while_the_program_runs_a_step_itself_is_the_programs(flowkit_runtime: Runtime) -> None:
+INTERRUPTS: list[BaseException] = [KeyboardInterrupt()]
+if sys.version_info >= (3, 11):  # before, Python has no groups of exceptions
+    INTERRUPTS.append(BaseExceptionGroup("as of trio", [ValueError("bad"), KeyboardInterrupt()]))  # noqa: F821
+
+
+@pytest.mark.parametrize("error", INTERRUPTS, ids=["alone", "in a group"][: len(INTERRUPTS)])
+def test_ctrl_c_while_the_program_runs_a_step_itself_is_the_programs(
+    flowkit_runtime: Runtime, error: BaseException
+) -> None:
     interrupted: list[int] = []
 
     @executor("interrupted")
     def interrupt(step: StepContext) -> str:
         if not interrupted:
             interrupted.append(step.attempt)
-            raise KeyboardInterrupt
+            raise error
         return "done"
 
     run = start(flowkit_runtime, lambda run: run.step("a", interrupt, retry=Retry(max_attempts=1)), interrupt)
