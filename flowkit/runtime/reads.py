@@ -237,7 +237,7 @@ class Reads:
         self._parts.check_open()
         run_id, step_id = checked_id("run_id", run_id), checked_id("step_id", step_id)
         live = self._parts.live()
-        with self._parts.engine.read() as tx:
+        with self._parts.engine.read() as tx, tx.moment():
             step = self._parts.engine.views.step(tx, run_id, step_id)
             served = {kind for worker in live for kind in worker.kinds if worker.serves(kind, step.queue)}
             here = self._parts.kinds_at_work()

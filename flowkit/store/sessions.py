@@ -102,11 +102,11 @@ class Session:
         if self.writes:
             yield
             return
-        self.script(self.dialect.begin_reading)
+        self._raw.execute(self.dialect.begin_reading)
         try:
             yield
         finally:
-            self.script("COMMIT")
+            self._raw.execute("COMMIT")
 
     def wait_at_most(self, seconds: float) -> None:
         """Let this transaction wait no longer for a row that another has locked; where one writes, none has."""

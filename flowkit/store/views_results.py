@@ -126,13 +126,15 @@ class ResultViews(StepViews):
             RunNotFound, StepNotFound: there is none.
             DataCorrupted: what is stored is not what was handed over.
         """
-        run = self._key(tx, run_id)
-        row = tx.row(self._result, run=run, id=step_id)
-        if row is None:
-            raise self._no_step(tx, run, run_id, step_id)
-        if not StepStatus(row[1]).is_ended:
-            return None
-        return self._result_from(tx, run, (run_id, step_id), row)
+        # In between it may be retried, or pruned with its run: then part of what it handed over would be missing.
+        with tx.moment():
+            run = self._key(tx, run_id)
+            row = tx.row(self._result, run=run, id=step_id)
+            if row is None:
+                raise self._no_step(tx, run, run_id, step_id)
+            if not StepStatus(row[1]).is_ended:
+                return None
+            return self._result_from(tx, run, (run_id, step_id), row)
 
     def _result_from(self, tx: Session, run: int, names: tuple[str, str], row: Row) -> StepResult:
         key, status_text, ended_at, body, digest, emitted, error = row
@@ -179,6 +181,8 @@ class ResultViews(StepViews):
         if "id" in named:
             return StoredOutput(False, [named["id"]], {value[0]: _value_from(run_id, value)} if value[0] else {})
         step_ids = self.ids_at(tx, run, named["spans"])
+        if len(step_ids) < sum(last - first + 1 for first, last in named["spans"]):
+            raise RunNotFound(run_id)  # it was pruned meanwhile
         return StoredOutput(True, step_ids, self.values(tx, run_id, step_ids))
 
     def records(

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from attrs import define, field
 
 from flowkit import Permanent, Retryable, RunBuilder, RunHandle, Runtime, StepContext, executor, package
+from flowkit.store.database import Session
 
 LEASE_SECONDS = 30
 """How long the leases of a Runtime last that was told nothing else."""
@@ -126,3 +128,21 @@ def interrupted_commit(runtime: Runtime, nth: int = 1) -> Iterator[None]:
         yield
     finally:
         connector.commit = commit  # type: ignore[method-assign]
+
+
+@contextmanager
+def after_read(nth: int, act: Callable[[], Any]) -> Iterator[None]:
+    """Do something, as another process would, once this thread's nth statement that reads has its rows."""
+    here, rows, left = threading.get_ident(), Session.rows, nth
+
+    def reading(session: Session, statement: Any, **values: Any) -> Any:
+        nonlocal left
+        found = rows(session, statement, **values)
+        if threading.get_ident() == here and not session.writes:
+            left -= 1
+            if not left:
+                act()
+        return found
+
+    with mock.patch.object(Session, "rows", reading):
+        yield

@@ -8,7 +8,8 @@ import pytest
 
 from flowkit import InvalidTransition, Permanent, Retry, RunBuilder, Runtime, StepContext, StepNotFound, executor
 from flowkit.testing import FakeClock
-from tests.stories.telling import Meeting, busy, echo, fail, in_background, outcomes, standing, start
+from tests.stories.conftest import OpenRuntime
+from tests.stories.telling import Meeting, after_read, busy, echo, fail, in_background, outcomes, standing, start
 
 
 class Weather:
@@ -260,3 +261,28 @@ def test_a_step_of_a_group_that_is_retried_revives_what_the_group_held_back(
     flowkit_runtime.retry_step(run.id, "page[1]")
     flowkit_runtime.drain()
     assert run.result() == 6
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_step_that_is_retried_while_it_is_read_is_read_as_it_was(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime, nth: int
+) -> None:
+    @executor("second-time")
+    def second_time(step: StepContext) -> str:
+        step.record("notes", "one", "of the second time")
+        if not retried:
+            raise Permanent("first_time")
+        return "done"
+
+    def retry() -> None:
+        retried.append(other.retry_step(run.id, "a"))
+        other.drain()
+
+    retried: list[Any] = []
+    run, other = start(flowkit_runtime, lambda run: run.step("a", second_time), second_time), open_runtime(second_time)
+    flowkit_runtime.drain()
+    with after_read(nth, retry):
+        found = flowkit_runtime.result(run.id, "a")
+
+    assert found is not None
+    assert (found.status, found.data, found.records) == ("failed", None, ())

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from flowkit import ConfigError, RunNotFound, Runtime, StepContext, executor
+from flowkit import ConfigError, RunNotFound, Runtime, StepContext, StepNotFound, executor
 from flowkit.testing import FakeClock
-from tests.stories.telling import echo, fail, start
+from tests.stories.conftest import OpenRuntime
+from tests.stories.telling import after_read, echo, fail, start
 
 
 @executor("hand-over")
-def hand_over(step: StepContext) -> int:
+def hand_over(step: StepContext, input: int = 1) -> int:
     step.record("pages", "one", 1)
     step.artifact("it", b"1")
-    step.emit("child", echo, 1)
+    step.emit(None, echo, 1)
     return 1
 
 
@@ -98,3 +100,28 @@ def test_the_id_of_a_pruned_run_is_free_again(flowkit_runtime: Runtime, flowkit_
     flowkit_clock.advance(1)
     flowkit_runtime.prune(older_than=0)
     assert start(flowkit_runtime, lambda run: run.step("a", echo, 2), run_id="once").created
+
+
+READS: dict[str, Callable[[Runtime, str], Any]] = {
+    "result": lambda runtime, run: runtime.result(run, "page[0]"),
+    "explain": lambda runtime, run: runtime.explain(run, "page[0]").reason,
+    "output": lambda runtime, run: runtime.handle(run).result(timeout=0),
+}
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("read", READS)
+def test_whoever_reads_of_a_run_that_is_pruned_just_then_reads_all_of_it_or_that_it_is_gone(
+    flowkit_runtime: Runtime, open_runtime: OpenRuntime, flowkit_clock: FakeClock, read: str, nth: int
+) -> None:
+    run = start(flowkit_runtime, lambda run: run.map("page", hand_over, [1, 2]), hand_over, echo)
+    flowkit_runtime.drain()
+    flowkit_clock.advance(1)
+    whole, other = READS[read](flowkit_runtime, run.id), open_runtime()
+
+    with after_read(nth, lambda: other.prune(older_than=0)):
+        try:
+            found = READS[read](flowkit_runtime, run.id)
+        except (RunNotFound, StepNotFound):
+            return
+    assert found == whole
