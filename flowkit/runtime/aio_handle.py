@@ -32,7 +32,8 @@ class _Signal(RunSignal):
 
     def set(self) -> None:
         super().set()
-        if not self._loop.is_closed():
+        # Whoever tells must not fail because a loop is closed, or closes just then.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.arrived.set)
 
 

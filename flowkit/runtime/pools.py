@@ -181,7 +181,8 @@ class LoopPool:
 
 def _interruption(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> Callable[[], None]:
     def cancel() -> None:
-        if not loop.is_closed():
+        # Refused once the loop is closed; then there is nothing left to cancel.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(task.cancel)
 
     return cancel

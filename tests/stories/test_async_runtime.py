@@ -24,7 +24,7 @@ from flowkit import (
 from flowkit.testing import FakeClock
 from tests.places import Place
 from tests.stories.conftest import OpenRuntime
-from tests.stories.telling import Meeting, echo, fail, register, start
+from tests.stories.telling import Meeting, echo, eventually, fail, register, start
 
 SYNC_ONLY = {"discover", "register_executor", "register_package"}
 """What a program does before it works; it opens nothing that could block for long."""
@@ -385,3 +385,42 @@ def test_a_call_whose_task_is_canceled_is_over_when_the_loop_is(
     asyncio.run(inside())
     has_returned.set()
     assert too_late == [False]
+
+
+class Closing(asyncio.SelectorEventLoop):
+    """A loop that another thread closes at once after it was seen to be open."""
+
+    is_gone = False
+
+    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> Any:
+        if self.is_gone:
+            raise RuntimeError("Event loop is closed")
+        return super().call_soon_threadsafe(*arguments, **options)
+
+
+def test_a_loop_that_is_closed_while_a_run_is_waited_for_there_stops_no_worker(
+    open_runtime: OpenRuntime, meeting: Meeting
+) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> int:
+        meeting.wait()
+        return 1
+
+    async def wait() -> None:
+        await (await runtime.aio.handle(run.id)).wait()
+
+    runtime, loop = open_runtime(slow), Closing()
+    run = start(runtime, lambda run: run.step("a", slow))
+    waiting = loop.create_task(wait())
+    with runtime.workers():
+        while not runtime._parts.wakeups._runs:
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.is_gone = True
+        meeting.let_go()
+        following = runtime.start_run("story")
+        eventually(lambda: run.status() == following.status() == "succeeded")
+
+    loop.is_gone = False
+    waiting.cancel()
+    loop.run_until_complete(asyncio.wait([waiting]))
+    loop.close()
