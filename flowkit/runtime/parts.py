@@ -188,7 +188,11 @@ class Parts:
             self._abandoned.append(crew)
 
     def forget(self, worker: Worker) -> None:
-        """Close a worker's crew."""
+        """Close a worker's crew; what it left in flight, because something ended its loop, nobody settles any more."""
+        for attempt in worker.crew.attempts():
+            self.keeper.drop(attempt)
+            if not attempt.settled:
+                attempt.stop("lost")
         worker.crew.close()
         if worker.crew in self.crews:
             self.crews.remove(worker.crew)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from flowkit import ConfigError, RunBuilder, Runtime, StepContext, executor
+from flowkit import ConfigError, Event, RunBuilder, Runtime, StepContext, executor
 from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.executing import serve_only, takers
 from flowkit.testing import FakeClock
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
+    LEASE_SECONDS,
     Meeting,
     echo,
     eventually,
@@ -316,3 +317,42 @@ def test_workers_of_some_queues_leave_the_steps_of_others_alone(
 def test_what_no_queue_can_be_called_is_refused(flowkit_runtime: Runtime) -> None:
     with pytest.raises(ConfigError, match="queues: expected no spaces"):
         serve_only(flowkit_runtime, ["a b"])
+
+
+def test_a_worker_that_something_ended_holds_no_lease_for_ever(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> str:
+        if step.attempt == 1:
+            meeting.wait()
+            told.append(step.canceled)
+        return "by another worker"
+
+    def leave(event: Event) -> None:
+        if event.name == "step_leased" and event.step_id == "next":
+            raise SystemExit
+
+    def describe(run: RunBuilder) -> None:
+        run.step("slow", slow)
+        run.step("next", echo, 1, delay=1)
+
+    told: list[bool] = []
+    ended: list[Any] = []
+    runtime, other = open_runtime(slow, echo, observers=[leave]), open_runtime(slow, echo)
+    run = start(runtime, describe)
+    worker = in_background(lambda: ended.append(pytest.raises(SystemExit, runtime.start_workers)))
+    meeting.expect()
+    flowkit_clock.advance(1)
+    worker.join(30)
+    assert len(ended) == 1
+
+    def is_done_by_another() -> bool:
+        flowkit_clock.advance(LEASE_SECONDS / 5)
+        other.run_once()
+        return run.status() == "succeeded"
+
+    eventually(is_done_by_another)
+    meeting.let_go()
+    eventually(lambda: told)
+    assert told == [True]
