@@ -61,8 +61,10 @@ class Keeper:
                 self._start()
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._keep, name="flowkit-keeper", daemon=True)
-        self._thread.start()
+        # Noted once it runs: where the system refuses a thread, the next attempt asks for one again.
+        thread = threading.Thread(target=self._keep, name="flowkit-keeper", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def begin(self, attempt: Attempt) -> None:
         """Start the clock of an attempt's timeout; it counts from the call of the executor."""

@@ -125,14 +125,19 @@ class LoopPool:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._serve, name="flowkit-loop", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._serve, args=(loop,), name="flowkit-loop", daemon=True)
+                self._loop, self._thread = loop, thread
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # The system refuses a thread; what is given to a loop that nobody runs would never end.
+                    self._loop = self._thread = None
+                    loop.close()
+                    raise
             return self._loop
 
-    def _serve(self) -> None:
-        loop = self._loop
-        assert loop is not None
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
             while self._loop is loop:

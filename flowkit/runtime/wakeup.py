@@ -151,8 +151,9 @@ class Wakeups:
             self._watchers += change
             if self._watchers and self._thread is None and not self._stop.is_set():
                 watching = (self._watcher, self._stop)
-                self._thread = threading.Thread(target=self._loop, args=watching, name="flowkit-wakeup", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._loop, args=watching, name="flowkit-wakeup", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _loop(self, watcher: Watcher, stop: threading.Event) -> None:
         while True:

@@ -356,3 +356,34 @@ def test_a_worker_that_something_ended_holds_no_lease_for_ever(
     meeting.let_go()
     eventually(lambda: told)
     assert told == [True]
+
+
+@pytest.mark.parametrize("name", ["flowkit-keeper", "flowkit-loop", "flowkit-thread"])
+def test_a_thread_that_the_system_refuses_once_is_asked_for_again(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    @executor("waits", timeout=3600)
+    def waits(step: StepContext) -> str:
+        until = step.lease.expires_at
+        flowkit_clock.advance(LEASE_SECONDS / 2)
+        eventually(lambda: (step.step.lease_expires_at or 0) > until)
+        return "its lease was extended"
+
+    @executor("awaits")
+    async def awaits(step: StepContext, *, said: str) -> str:
+        return said
+
+    def starting(thread: threading.Thread) -> None:
+        if thread.name.startswith(name) and not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    refused: list[str] = []
+    begin = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    run = start(flowkit_runtime, lambda run: run.step("b", awaits, said=run.step("a", waits)), waits, awaits)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        flowkit_runtime.drain()
+    flowkit_runtime.drain()
+    assert (run.status(), run.result("b")) == ("succeeded", "its lease was extended")
