@@ -12,6 +12,7 @@ from flowkit.model.lease import extend_every, trusted_for
 from flowkit.model.outcome import AttemptTimeout
 from flowkit.runtime.attempt import failure, settlement
 from flowkit.runtime.attempts import Attempt
+from flowkit.runtime.telemetry import logger
 from flowkit.store.engine import Engine
 
 PROGRESS_SECONDS = 1.0
@@ -110,7 +111,16 @@ class Keeper:
                 if self._closed or (not attempts and self._idle()):
                     self._thread = None
                     return
-            self.look_after(attempts)
+            try:
+                self.look_after(attempts)
+            except Exception:
+                # Whatever it is, what is in flight must not lose its leases by it: they are tried again, after a while.
+                if not self._closed:
+                    logger().exception("leases_not_kept")
+                self._distrust(attempts)
+                self._clock.wait(self._signal, PROGRESS_SECONDS)
+                self._signal.clear()
+                continue
             self._wait(attempts)
 
     def look_after(self, attempts: list[Attempt]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
 from flowkit import Retry, Runtime, StepContext, executor
 from flowkit.clock import micros
+from flowkit.store.leases import Leases
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.conftest import OpenRuntime
 from tests.stories.telling import (
@@ -160,6 +162,38 @@ def test_a_worker_killed_at_its_heartbeat_writes_nothing_any_more(
     flowkit_clock.advance(1)
     survivor.drain()
     assert run.result() == "attempt 2"
+
+
+def test_an_error_that_nobody_expected_at_a_heartbeat_costs_no_lease(
+    open_runtime: OpenRuntime, flowkit_clock: FakeClock, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @executor("slow")
+    def slow(step: StepContext) -> int:
+        meeting.wait()
+        return step.attempt
+
+    asked: list[bool] = []
+    extend = Leases.extend
+
+    def broken_once(*arguments: Any) -> Any:
+        asked.append(True)
+        if len(asked) == 1:
+            raise ValueError("not an error of the store")
+        return extend(*arguments)
+
+    monkeypatch.setattr(Leases, "extend", broken_once)
+    runtime = open_runtime(slow, lease_duration=3600)
+    run = start(runtime, lambda run: run.step("slow", slow))
+    with runtime.workers():
+        meeting.expect()
+        until = runtime.step(run.id, "slow").lease_expires_at
+        flowkit_clock.advance(1200)
+        eventually(lambda: asked)
+        eventually(lambda: flowkit_clock.advance(1) or len(asked) > 1)
+        eventually(lambda: runtime.step(run.id, "slow").lease_expires_at != until)
+        meeting.let_go()
+        assert run.result(timeout=30) == 1
+    assert outcomes(runtime, run.id, "slow") == [(1, "succeeded")]
 
 
 def test_draining_ends_though_a_lease_runs_out_between_two_looks_for_expired_ones(
