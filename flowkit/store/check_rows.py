@@ -97,6 +97,8 @@ _FORGOTTEN_REVIVAL = f"""{_NEEDY} LEFT JOIN steps t
 ON t.run = s.run AND s.reason = 'dependency:' || t.id AND t.status IN {DEAD}
 WHERE s.status = 'canceled' AND s.reason <> 'run' AND (n.dead = 0 OR t.key IS NULL)"""
 
+_NO_LANE = f"{_STEP} LEFT JOIN lanes l ON l.id = s.lane WHERE l.id IS NULL"
+
 _NO_RESULT = f"""{_STEP} LEFT JOIN results r
 ON r.step = s.key AND r.generation = s.generation AND r.attempt = s.attempt AND r.epoch = s.epoch
 AND r.ended_at = s.ended_at
@@ -201,6 +203,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I9", "wrong count of a gate's members", _GATE_DRIFT),
     Invariant("I10", "dangling dependency", _DANGLING),
     Invariant("I10", "node outside its run", _OUTSIDE),
+    Invariant("I10", "step in no lane", _NO_LANE),
     Invariant("I11", "orphan child", _ORPHAN),
     Invariant("I12", "run status that does not follow from its steps", _WRONG_STATUS),
     Invariant("I13", "wrong counters of a run", _COUNTER_DRIFT),

@@ -58,6 +58,7 @@ DAMAGE = [
     ("I10", "DELETE FROM gates"),
     ("I10", "UPDATE deps SET target = target + 100 WHERE role = 1"),
     ("I10", "UPDATE runs SET nodes = 1"),
+    ("I10", "UPDATE steps SET lane = lane + 100"),
     ("I11", "UPDATE steps SET parent = (SELECT key FROM steps WHERE id = 'dead') WHERE id = 'kid'"),
     ("I12", "UPDATE runs SET status = 'succeeded' WHERE id = 'failed'"),
     ("I12", "UPDATE runs SET status = 'canceling', cancel_requested_at = 1 WHERE id = 'open'"),
