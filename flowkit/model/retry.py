@@ -92,7 +92,8 @@ class Retry:
         seconds_in_range("Retry", "initial", self.initial)
         seconds_in_range("Retry", "maximum", self.maximum)
         if self.initial > self.maximum:
-            raise ConfigError(f"Retry: initial: expected at most maximum ({self.maximum!r}), got {self.initial!r}")
+            expected = f"expected at most maximum ({self.maximum!r})"
+            raise ConfigError(f"Retry: initial: {expected}, got {self.initial!r}; raise maximum too")
         factor = self.multiplier
         if not (_is_number(factor) and 0 < factor <= MAX_SECONDS):
             raise ConfigError(f"Retry: multiplier: expected a number > 0 and at most {MAX_SECONDS}, got {factor!r}")
