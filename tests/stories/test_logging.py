@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +11,6 @@ import structlog
 from flowkit import Retry, Runtime, StepContext, executor
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import busy, echo, fail, start
-
-
-@pytest.fixture
-def log() -> Iterator[list[Any]]:
-    """Give what the program's own structlog gets to see."""
-    with structlog.testing.capture_logs() as entries:
-        structlog.configure(processors=structlog.get_config()["processors"])
-        yield entries
-    structlog.reset_defaults()
 
 
 def levels(log: list[Any]) -> set[tuple[str, str]]:
