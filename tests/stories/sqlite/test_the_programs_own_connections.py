@@ -45,8 +45,11 @@ def test_who_waits_in_a_transaction_that_keeps_workers_from_writing_is_warned(
     run = start(runtime, lambda run: run.step("a", echo, 1))
 
     def wait() -> None:
-        with program.atomic("IMMEDIATE"):
-            run.wait(timeout=60)
+        try:
+            with program.atomic("IMMEDIATE"):
+                run.wait(timeout=60)
+        finally:
+            program.close()
 
     with pytest.raises(WaitTimeout), ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(wait)
