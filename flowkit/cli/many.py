@@ -85,7 +85,7 @@ def with_many(done: str, statuses: Sequence[str], *, unsaid: Sequence[str]) -> C
                     raise CommandFailed(f"--status: expected {named}, got {one!r}: no other run can be {done}")
             entries = parsed_entries("--metadata", given.pop("metadata"))
             only = {"metadata": entries or None, **{name: given.pop(name) for name in ("package", "since", "until")}}
-            is_given = bool(wanted) or any(value is not None for value in only.values())
+            is_given = bool(wanted) or any(only.values())
             many = Many(done, wanted or unsaid, only, is_given, given.pop("yes"))
             return function(*arguments, many=many, **given)
 

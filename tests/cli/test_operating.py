@@ -124,7 +124,9 @@ def test_a_filter_chooses_what_is_canceled(shell: Shell) -> None:
     assert shell("cancel", "--package", "nobody", "--yes").out == "0 runs canceled\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["order-1", "--package", "order"], ["--status", "failed"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["order-1", "--package", "order"], ["--status", "failed"], ["--package", ""]]
+)
 def test_it_must_be_clear_what_is_to_be_canceled(shell: Shell, play: Play, arguments: list[str]) -> None:
     play("order-1", ORDER, passes=0)
     assert shell("cancel", *arguments, "--yes").code == 2
@@ -165,7 +167,9 @@ def test_what_had_moved_on_since_it_was_chosen_is_told_apart_from_what_was_done(
     assert became(store.retry_run, "pruned") == Became("gone", is_done=False)
 
 
-@pytest.mark.parametrize("arguments", [[], ["order-1", "--package", "order"], ["--status", "running"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["order-1", "--package", "order"], ["--status", "running"], ["--package", ""]]
+)
 def test_it_must_be_clear_what_is_to_be_retried(shell: Shell, play: Play, arguments: list[str]) -> None:
     play("order-1", {"id": "broke"})
     assert shell("retry", *arguments, "--yes").code == 2

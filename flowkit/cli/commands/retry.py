@@ -16,6 +16,7 @@ from flowkit.cli.words import count
 if TYPE_CHECKING:
     from flowkit.runtime.runtime import Runtime
 
+
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, type=RunId())
 @click.argument("step_id", metavar="[STEP]", required=False, type=StepId())
