@@ -73,10 +73,11 @@ class Operators:
         with parts.engine.write() as tx:
             events = parts.engine.commands.cancel_run(tx, run_id, self._tally(tx.now()))
         parts.told(events)
-        parts.engine.db.after_commit(lambda: self._stop(run_id))
+        stop = self._stop_if_canceled if parts.engine.db.joins_program() else parts.stop_run
+        parts.engine.db.after_commit(lambda: stop(run_id))
         return parts.waiting.get_run(run_id)
 
-    def _stop(self, run_id: str) -> None:
+    def _stop_if_canceled(self, run_id: str) -> None:
         # The program may have taken the cancel back to a savepoint of its own, and committed the rest. Where that
         # cannot be asked the program's commit is made all the same, and the executors are told with their leases.
         with suppress(FlowkitError), self._parts.engine.db.outside() as tx:
