@@ -117,7 +117,7 @@ class Keeper:
                 # Whatever it is, what is in flight must not lose its leases by it: they are tried again, after a while.
                 if not self._closed:
                     logger().exception("leases_not_kept")
-                self._distrust(attempts)
+                self._distrust([attempt for attempt in attempts if not attempt.settled])
                 self._clock.wait(self._signal, PROGRESS_SECONDS)
                 self._signal.clear()
                 continue

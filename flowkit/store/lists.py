@@ -247,7 +247,7 @@ def texts(values: Iterable[Any]) -> str:
 
 def keys_of(rows: Iterable[Sequence[Any]]) -> str:
     """Write the keys of rows, their first values, as a JSON list."""
-    return json.dumps([row[0] for row in rows])
+    return texts(row[0] for row in rows)
 
 
 def by_key(rows: Iterable[Sequence[Any]]) -> str:
