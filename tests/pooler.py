@@ -31,21 +31,36 @@ class Wire:
     """One end of a connection that speaks PostgreSQL's protocol, message by message."""
 
     socket: socket.socket
+    _heard: bytearray = attrs.field(factory=bytearray)
+
+    def hear(self) -> None:
+        """Read what is there, or wait for something to be.
+
+        It may end in the middle of a message: the server sends what fills its buffer, and the rest only once it is
+        asked to, by a message that the client may not have sent so far.
+        """
+        chunk = self.socket.recv(65536)
+        if not chunk:
+            raise Gone
+        self._heard += chunk
 
     def take(self, count: int) -> bytes:
-        """Read exactly so many bytes; none is read ahead, so that ``select`` tells what is there."""
-        parts = bytearray()
-        while len(parts) < count:
-            chunk = self.socket.recv(count - len(parts))
-            if not chunk:
-                raise Gone
-            parts += chunk
-        return bytes(parts)
+        """Return the next so many bytes, and wait until they are there."""
+        while len(self._heard) < count:
+            self.hear()
+        taken = bytes(self._heard[:count])
+        del self._heard[:count]
+        return taken
 
     def message(self) -> tuple[bytes, bytes]:
-        """Read a message: its letter, and what it says."""
+        """Return the next message, its letter and what it says, and wait until it is there."""
         head = self.take(5)
         return head[:1], self.take(struct.unpack("!i", head[1:])[0] - 4)
+
+    def messages(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give the messages of which everything has been heard."""
+        while len(self._heard) >= 5 and len(self._heard) > struct.unpack_from("!i", self._heard, 1)[0]:
+            yield self.message()
 
     def say(self, letter: bytes, body: bytes) -> None:
         """Write a message."""
@@ -155,18 +170,23 @@ class Pooler:
         def pass_on(letter: bytes, body: bytes) -> None:
             nonlocal open_answers, unfinished
             backend.wire.say(letter, body)
-            unfinished = letter not in (b"Q", b"S")
-            open_answers += not unfinished
+            ends = letter in (b"Q", b"S")
+            open_answers += ends
+            # To ask for what is answered so far neither begins anything nor ends it.
+            unfinished = unfinished if letter == b"H" else not ends
 
         pass_on(*first)
         while True:
+            for message in client.messages():
+                pass_on(*message)
             ready, _, _ = select.select([client.socket, backend.wire.socket], [], [])
-            if backend.wire.socket in ready:
-                letter, body = backend.wire.message()
+            if client.socket in ready:
+                client.hear()
+                continue
+            backend.wire.hear()
+            for letter, body in backend.wire.messages():
                 client.say(letter, body)
                 if letter == b"Z":
                     open_answers -= 1
                     if body == b"I" and not open_answers and not unfinished:
                         return
-            elif client.socket in ready:
-                pass_on(*client.message())

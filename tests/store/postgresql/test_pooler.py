@@ -51,6 +51,16 @@ def test_a_pooler_gives_each_transaction_to_another_session(pooler: Pooler) -> N
     assert "lock_timeout" in pooler.left[0], "it notices what is left behind"
 
 
+def test_a_pooler_passes_on_more_than_the_server_says_at_once(pooler: Pooler) -> None:
+    with psycopg.connect(pooler.url, autocommit=True, prepare_threshold=None) as connection:
+        with connection.pipeline():
+            asked = [connection.execute("SELECT repeat('x', %s)", (1000,)) for _ in range(40)]
+        assert [cursor.fetchall() for cursor in asked] == [[("x" * 1000,)]] * 40
+        lent = pooler.lent
+        connection.execute("SELECT 1")
+        assert pooler.lent > lent, "the transaction was over"
+
+
 def test_runs_are_started_executed_and_read_through_a_pooler(place: Place, pooler: Pooler) -> None:
     stores = [PostgresStore(pooler.url, listen_dsn=place.url) for _ in range(2)]
     with Runtime(stores[0], entry_points=False) as client, Runtime(stores[1], entry_points=False) as host:
