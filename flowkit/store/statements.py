@@ -43,25 +43,37 @@ class Statement:
 
     Attributes:
         bulk: the same for any number of rows at once, its parameters one list for each column, where there is such.
-        single: the same for a list of one, where there is such.
+        listed: the name of the only list that is bound, where it may be that one value or row in it can be said better.
         pick: gives the parameters, in order.
     """
 
     sql: str
     markers: tuple[Marker, ...]
     bulk: str | None = None
-    single: Single | None = None
-    pick: Pick = attrs.field(init=False, eq=False, repr=False)
+    listed: str | None = None
+    compile_single: Callable[[str], Single | None] = attrs.field(default=lambda _: None, repr=False)
+    pick: Pick = attrs.field(init=False, repr=False)
+    _single: list[Single | None] = attrs.field(init=False, factory=list, repr=False)
 
     @pick.default
     def _picked(self) -> Pick:
         return picked(self.markers)
 
+    @property
+    def single(self) -> Single | None:
+        """The same for a list of one, where there is such; compiled when it is said first."""
+        # Not a cached property: until Python 3.12 one lock serves all statements, and a child that is forked while
+        # another thread compiles one would wait for it for ever.
+        if not self._single:
+            self._single.append(self.compile_single(self.listed) if self.listed is not None else None)
+        return self._single[0]
+
     def say(self, values: dict[str, Any]) -> Said:
         """Return the SQL, and the parameters in the order that it wants them."""
-        single = self.single
-        if single is not None and len(values[single.listed]) == 1:
-            return single.sql, single.pick(values)
+        if self.listed is not None:
+            given = values[self.listed]
+            if given is not None and len(given) == 1 and (single := self.single) is not None:
+                return single.sql, single.pick(values)
         return self.sql, self.pick(values)
 
 
@@ -111,12 +123,14 @@ def compile_query(database: Any, query: Any, placeholder: str) -> Statement:
     """Turn a peewee query into SQL; constants are written into it, so that partial indexes are recognised."""
     sql, markers = _compiled(database.get_sql_context(), query, placeholder)
     lists = {marker.name for marker in markers if marker.write is not None}
-    if len(lists) != 1:
-        return Statement(sql, markers)
-    text, places = _compiled(database.get_sql_context(single=True), query, placeholder)
-    needs_list = any(marker.write is not None and marker.column is None for marker in places)
-    bare = None if needs_list else without_table(text)
-    return Statement(sql, markers, single=Single(bare, places, *lists) if bare is not None else None)
+
+    def single(listed: str) -> Single | None:
+        text, places = _compiled(database.get_sql_context(single=True), query, placeholder)
+        needs_list = any(marker.write is not None and marker.column is None for marker in places)
+        bare = None if needs_list else without_table(text)
+        return Single(bare, places, listed) if bare is not None else None
+
+    return Statement(sql, markers, None, lists.pop(), single) if len(lists) == 1 else Statement(sql, markers)
 
 
 def _compiled(context: Any, query: Any, placeholder: str) -> tuple[str, tuple[Marker, ...]]:
