@@ -19,6 +19,7 @@ from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.pools import LoopPool, Pool, RemoteRun, ThreadPool
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.services import Services
+from flowkit.runtime.telemetry import logger
 from flowkit.runtime.wakeup import WorkSignal
 
 _HOST = SystemClock()
@@ -50,7 +51,7 @@ class Crew:
         self._flying: dict[tuple[int, int], Attempt] = {}
         self._all_in = threading.Event()
         self.make_pass: Callable[[], bool] | None = None
-        self._threads = ThreadPool(size, self._run_pooled, self._hand_over)
+        self._threads = ThreadPool(size, self._run_pooled, self._hand_over, self._tell_refused)
         # A pass on the event loop holds nothing up there: it is made when nothing is left in flight.
         self._loop = LoopPool(self._run_async, self._hand_over)
         self._pools: dict[str, Pool] = {}
@@ -200,6 +201,9 @@ class Crew:
         # While others are in flight the loop is woken, for their outcomes may share its commit.
         if not (self.is_all_in and self.make_pass is not None and self.make_pass()) and not self.wake.is_set():
             self.wake.set()
+
+    def _tell_refused(self, threads: int, error: Exception) -> None:
+        logger().warning("threads_refused", threads=threads, max_workers=self.size, error=str(error))
 
     async def _run_async(self, attempt: Attempt) -> None:
         if not self._claims(attempt):

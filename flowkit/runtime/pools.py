@@ -15,6 +15,10 @@ from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 
 
+REFUSED_SECONDS = 0.1
+"""Seconds after which a thread that the system refused is asked for again."""
+
+
 class Pool(Protocol):
     """Runs attempts; each is settled by whoever runs it."""
 
@@ -42,33 +46,49 @@ class ThreadPool:
     Executors that wait thus run side by side, and executors that are over at once are run by few threads, which do
     not have to take turns at the interpreter for each.
 
+    Where none is left to wake, another thread makes one, for the same reason: it comes to that while an executor waits,
+    or after a while, and finds nothing to do where all that was there is over.
+
     They are daemons: an executor that hangs keeps its slot, but not the program from ending.
 
     Args:
         after: called by a thread after each attempt, when it is free for the next one.
+        refused: told once when the system begins to refuse threads beside those that are there, and how many these are.
     """
 
-    def __init__(self, size: int, run: Callable[[Attempt], None], after: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        run: Callable[[Attempt], None],
+        after: Callable[[], None],
+        refused: Callable[[int, Exception], None],
+    ) -> None:
         self._size = size
         self._run = run
         self._after = after
+        self._refused = refused
         self._waiting: deque[Attempt] = deque()
-        self._ended: deque[None] = deque()
-        self._open = 0
         self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._idle: deque[None] = deque()
         self._threads = 0
+        self._wanted: SimpleQueue[bool] = SimpleQueue()
+        self._grows = False
         self._here = threading.local()
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """Start attempts; one thread at a time does."""
-        self._open += len(attempts)
-        while self._ended:
-            self._ended.pop()
-            self._open -= 1
+        """Start attempts; one thread at a time does.
+
+        Raises:
+            RuntimeError: the system refuses the first thread, or the one that makes others.
+        """
+        idle = len(self._idle)
+        if not self._threads:
+            self._make()
+            idle = 1
+        if not self._grows and self._size > 1 and len(self._waiting) + len(attempts) > idle:
+            threading.Thread(target=self._grow, name="flowkit-threads", daemon=True).start()
+            self._grows = True
         self._waiting.extend(attempts)
-        while self._threads < min(self._size, self._open):
-            threading.Thread(target=self._work, name=f"flowkit-thread-{self._threads + 1}", daemon=True).start()
-            self._threads += 1
         # A thread of the pool that has made a pass takes the first one itself.
         if len(self._waiting) > getattr(self._here, "is_free", 0):
             self._call()
@@ -78,9 +98,37 @@ class ThreadPool:
         # is the queue that is asked, for a note of the call could stand without it where Ctrl-C comes between the two.
         if self._calls.empty():
             self._calls.put(True)
+        if self._lacks_one and self._wanted.empty():
+            self._wanted.put(True)
+
+    @property
+    def _lacks_one(self) -> bool:
+        return not self._idle and self._threads < self._size and bool(self._waiting)
+
+    def _grow(self) -> None:
+        self._grows = True
+        while self._wanted.get():
+            is_told = False
+            while self._lacks_one:
+                try:
+                    self._make()
+                    break
+                except Exception as error:
+                    # The system refuses it for now; those that are there do meanwhile what they can.
+                    if not is_told:
+                        self._refused(self._threads, error)
+                        is_told = True
+                    threading.Event().wait(REFUSED_SECONDS)
+        # There may be another one, after Ctrl-C in the moment when this one began.
+        self._wanted.put(False)
+
+    def _make(self) -> None:
+        name = f"flowkit-thread-{self._threads + 1}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._threads += 1
 
     def _work(self) -> None:
-        while self._calls.get():
+        while self._is_called():
             while self._waiting:
                 try:
                     attempt = self._waiting.popleft()
@@ -90,16 +138,23 @@ class ThreadPool:
                     self._call()
                 # In a copy, so that what an executor sets is not there for the next one, which may be another run's.
                 copy_context().run(self._run, attempt)
-                self._ended.append(None)
                 self._here.is_free = 1
                 self._after()
                 self._here.is_free = 0
+        self._calls.put(False)
+
+    def _is_called(self) -> bool:
+        self._idle.append(None)
+        called = self._calls.get()
+        self._idle.pop()
+        return called
 
     def close(self) -> None:
         """Let the threads end; what waits for one is not run any more."""
         self._waiting.clear()
-        for _ in range(self._threads):
-            self._calls.put(False)
+        self._wanted.put(False)
+        # Each that hears it tells the next.
+        self._calls.put(False)
 
 
 class LoopPool:

@@ -358,6 +358,39 @@ def test_a_worker_that_something_ended_holds_no_lease_for_ever(
     assert told == [True]
 
 
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, name: str, times: int = 1) -> list[str]:
+    """Have the system refuse the first threads whose names begin so; returns the list of those that it has refused."""
+    refused: list[str] = []
+    begin = threading.Thread.start
+
+    def starting(thread: threading.Thread) -> None:
+        if thread.name.startswith(name) and len(refused) < times:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    return refused
+
+
+def test_a_thread_beside_others_that_the_system_refuses_is_asked_for_again(
+    flowkit_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = threading.Barrier(2)
+
+    @executor("meets")
+    def meets() -> str:
+        both.wait(timeout=60)
+        return "met"
+
+    refused = refuse_threads(monkeypatch, "flowkit-thread-2", times=3)
+    run = start(flowkit_runtime, lambda run: (run.step("a", meets), run.step("b", meets))[1], meets)
+    with flowkit_runtime.workers():
+        assert run.result() == "met"
+    assert len(refused) == 3
+    assert [record.getMessage().count("threads_refused") for record in caplog.records if "refused" in record.msg] == [1]
+
+
 @pytest.mark.parametrize("name", ["flowkit-keeper", "flowkit-loop", "flowkit-thread"])
 def test_a_thread_that_the_system_refuses_once_is_asked_for_again(
     flowkit_runtime: Runtime, flowkit_clock: FakeClock, monkeypatch: pytest.MonkeyPatch, name: str
@@ -373,15 +406,7 @@ def test_a_thread_that_the_system_refuses_once_is_asked_for_again(
     async def awaits(step: StepContext, *, said: str) -> str:
         return said
 
-    def starting(thread: threading.Thread) -> None:
-        if thread.name.startswith(name) and not refused:
-            refused.append(thread.name)
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    refused: list[str] = []
-    begin = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", starting)
+    refuse_threads(monkeypatch, name)
     run = start(flowkit_runtime, lambda run: run.step("b", awaits, said=run.step("a", waits)), waits, awaits)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         flowkit_runtime.drain()
