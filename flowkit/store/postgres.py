@@ -107,7 +107,9 @@ class PostgresConnector:
         try:
             if not _conforms(raw):
                 raw.execute("SET standard_conforming_strings = on")
-            if raw.execute("SELECT pg_backend_pid()").fetchone()[0] == raw.info.backend_pid:
+            is_direct = raw.execute("SELECT pg_backend_pid()").fetchone()[0] == raw.info.backend_pid
+            # An older server, which is refused by name later, does not know all of the settings.
+            if is_direct and raw.info.server_version >= OLDEST * 10000:
                 self._settle_in(raw)
         except BaseException:
             raw.close()
@@ -119,9 +121,10 @@ class PostgresConnector:
         # Whoever answers is whom the connection was made to: no pooler lies between, which would send each transaction
         # to another server process. So statements may be prepared; to plan one takes longer than to run it.
         raw.prepare_threshold, raw.prepared_max = 1, PREPARED
-        # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows.
+        # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows, and
+        # is then the one for all values: the server would else plan each statement five times before it sees that.
         planner = [f"SET {setting} = off" for setting in (*BY_KEY, "jit")]
-        raw.execute("; ".join([*planner, *_limits("SESSION")]))
+        raw.execute("; ".join([*planner, "SET plan_cache_mode = force_generic_plan", *_limits("SESSION")]))
 
     def join(self, raw: Any) -> Connection:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to.
