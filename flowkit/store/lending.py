@@ -19,12 +19,14 @@ class Lent:
     Attributes:
         raw: the connection, None once it is given back.
         kept: where it lies when nobody does.
+        is_new: it was opened for whoever uses it.
         broken: it is of no more use, and is closed instead of kept.
         turn: held until it is given back, where there is one writer at a time.
     """
 
     raw: Any
     kept: list[Any]
+    is_new: bool = False
     broken: bool = False
     turn: threading.RLock | None = None
 
@@ -65,7 +67,7 @@ class Lending:
             if kept:
                 return Lent(kept[0] if single else kept.pop(), kept)
         try:
-            return Lent(self._connector.connect(), kept)
+            return Lent(self._connector.connect(), kept, is_new=True)
         except BaseException:
             with self._lock:
                 self._in_use -= 1
@@ -100,7 +102,8 @@ class Lending:
             if self._closed or (lent.broken and not self._connector.single):
                 raw.close()
             elif not self._connector.single or not lent.kept:
-                lent.kept.append(raw)
+                # What was opened for one question asked meanwhile is lent after those that have their statements ready.
+                lent.kept.insert(0 if lent.is_new else len(lent.kept), raw)
             self._tell()
 
     def close(self) -> None:
