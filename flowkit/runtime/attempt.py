@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from flowkit.model.outcome import (
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.context import StepContext
+from flowkit.runtime.instruments import Instruments
 from flowkit.runtime.misfits import Misfit
 from flowkit.runtime.results import gathered
 from flowkit.runtime.services import Services
@@ -74,14 +75,18 @@ def _run(attempt: Attempt, services: Services, *, interrupts: bool) -> Outcome:
         return failure(attempt, error, services.now())
 
 
-async def run_attempt_async(attempt: Attempt, services: Services) -> Outcome:
+def run_attempt_async(attempt: Attempt, services: Services) -> Coroutine[Any, Any, Outcome]:
     """Run one attempt of an ``async def`` executor on this thread's event loop and say how it ended."""
     if services.instruments is not None and services.instruments.attempts:
-        with services.instruments.around_attempt(attempt.leased) as tell:
-            outcome = await _run_async(attempt, services)
-            tell(outcome, attempt.stop_reason)
-            return outcome
-    return await _run_async(attempt, services)
+        return _run_told(attempt, services, services.instruments)
+    return _run_async(attempt, services)
+
+
+async def _run_told(attempt: Attempt, services: Services, instruments: Instruments) -> Outcome:
+    with instruments.around_attempt(attempt.leased) as tell:
+        outcome = await _run_async(attempt, services)
+        tell(outcome, attempt.stop_reason)
+        return outcome
 
 
 async def _run_async(attempt: Attempt, services: Services) -> Outcome:

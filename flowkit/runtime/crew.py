@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -209,9 +208,6 @@ class Crew:
         if not self._claims(attempt):
             return
         outcome = await run_attempt_async(attempt, self._services)
-        task = asyncio.current_task()
-        if task is not None and hasattr(task, "uncancel"):
-            task.uncancel()
         attempt.is_handed_over = True
         self.finish(attempt, settlement(attempt, outcome, self.clock.now()))
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 from flowkit.model.step import Settlement
 from flowkit.runtime.attempts import Attempt
-
 
 REFUSED_SECONDS = 0.1
 """Seconds after which a thread that the system refused is asked for again."""
@@ -164,14 +163,14 @@ class LoopPool:
         after: called on the loop once some attempts have ended, for all that did in the same turn of it.
     """
 
-    def __init__(self, run: Callable[[Attempt], object], after: Callable[[], None]) -> None:
+    def __init__(self, run: Callable[[Attempt], Coroutine[Any, Any, None]], after: Callable[[], None]) -> None:
         self._run = run
         self._after = after
         self._is_told = False
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Start attempts, all with one call into the loop."""
@@ -199,7 +198,7 @@ class LoopPool:
                 # An executor that stops the loop, or a task of its own that wants the program to exit, ends no others.
                 with suppress(SystemExit, KeyboardInterrupt):
                     loop.run_forever()
-            for task in self._tasks:
+            for task in self._tasks.values():
                 task.cancel()
             # A task that ignores its cancellation is abandoned after a moment; its attempt was released before.
             loop.run_until_complete(self._gather())
@@ -209,21 +208,23 @@ class LoopPool:
 
     async def _gather(self) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+            await asyncio.wait(self._tasks.values(), timeout=1.0)
 
     def _begin(self, attempts: Sequence[Attempt]) -> None:
         loop = asyncio.get_running_loop()
         for attempt in attempts:
-            task: asyncio.Task[None] = loop.create_task(self._run(attempt))  # type: ignore[arg-type]
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task = self._tasks[attempt] = loop.create_task(self._run_to_end(loop, attempt))
             attempt.interruptible(_interruption(loop, task))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not self._is_told:
-            self._is_told = True
-            task.get_loop().call_soon(self._tell)
+    async def _run_to_end(self, loop: asyncio.AbstractEventLoop, attempt: Attempt) -> None:
+        try:
+            await self._run(attempt)
+        finally:
+            # Here, for the loop would call back once for each task.
+            del self._tasks[attempt]
+            if not self._is_told:
+                self._is_told = True
+                loop.call_soon(self._tell)
 
     def _tell(self) -> None:
         self._is_told = False
