@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowkit import ConfigError, Event, RunBuilder, Runtime, StepContext, executor
+from flowkit import ConfigError, Event, Retry, RunBuilder, Runtime, StepContext, executor
 from flowkit.model.worker import WorkerInfo
 from flowkit.runtime.executing import serve_only, takers
 from flowkit.testing import FakeClock
@@ -389,6 +389,37 @@ def test_a_thread_beside_others_that_the_system_refuses_is_asked_for_again(
         assert run.result() == "met"
     assert len(refused) == 3
     assert [record.getMessage().count("threads_refused") for record in caplog.records if "refused" in record.msg] == [1]
+
+
+def test_ctrl_c_while_a_thread_begins_leaves_one_that_is_made_beside_what_hangs(
+    flowkit_runtime: Runtime, flowkit_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @executor("hangs", timeout=1, retry=Retry(max_attempts=1))
+    def hangs() -> None:
+        flowkit_clock.advance(2)
+        let_go.wait(60)
+
+    @executor("quick", timeout=3600)
+    def quick() -> str:
+        return "done"
+
+    def starting(thread: threading.Thread) -> None:
+        begin(thread)
+        if thread.name == "flowkit-thread-1" and not interrupted:
+            interrupted.append(thread.name)
+            raise KeyboardInterrupt
+
+    let_go, interrupted = threading.Event(), list[str]()
+    begin = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    first = start(flowkit_runtime, lambda run: run.step("a", hangs), hangs)
+    with pytest.raises(KeyboardInterrupt):
+        flowkit_runtime.drain()
+    flowkit_runtime.drain()
+    second = start(flowkit_runtime, lambda run: run.step("a", quick), quick)
+    flowkit_runtime.drain()
+    let_go.set()
+    assert (first.status(), second.result()) == ("failed", "done")
 
 
 @pytest.mark.parametrize("name", ["flowkit-keeper", "flowkit-loop", "flowkit-thread"])
