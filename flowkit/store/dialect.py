@@ -58,7 +58,7 @@ class Dialect(Protocol):
         """
 
     def members(self, name: str) -> Any:
-        """Return a table of ``text`` and ``number`` from parameter *name*, numbers by their texts."""
+        """Return a table of ``group``, ``text`` and ``number`` from *name*: numbers by their texts, by group."""
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""
@@ -141,10 +141,12 @@ class SQLiteDialect:
         return Rows([peewee.fn.json_each(place(Marker(name, writer_of(texts))))], picked, of, cells).alias("b")
 
     def members(self, name: str) -> Any:
-        """Return the bound numbers, as the members of a JSON object: to pick elements of a list takes twice as long."""
-        pairs = peewee.fn.json_each(place(Marker(name, named_numbers)))
-        columns = [peewee.SQL("key").alias("text"), peewee.SQL("value").alias("number")]
-        return peewee.Select([pairs], columns).alias("m")
+        """Return the bound numbers, as members of JSON objects: to pick elements of lists takes twice as long."""
+        groups = peewee.fn.json_each(place(Marker(name, named_numbers))).alias("g")
+        pairs = peewee.fn.json_each(peewee.SQL("g.value")).alias("p")
+        group = peewee.SQL("g.key").cast("integer").alias("group")
+        columns = [group, peewee.SQL("p.key").alias("text"), peewee.SQL("p.value").alias("number")]
+        return peewee.Select([groups, pairs], columns).alias("m")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""

@@ -25,9 +25,12 @@ _READY = (StepStatus.READY.value, None)
 SHARED = (
     *("lane", "status", "reason", "allow_failure", "max_attempts", "priority"),
     *("scheduled_at", "created_at", "ended_at", "ready_at", "delayed_until", "delay"),
-    *("deps_left", "parent", "depth"),
+    *("deps_left", "depth"),
 )
-"""The columns that the steps of a map have in common when they are born."""
+"""The columns that the steps of a map have in common when they are born, with those of other steps' like maps."""
+
+NOBODY = 0
+"""Stands for the step that emits others where there is none: no key of a step."""
 
 
 @struct
@@ -65,7 +68,8 @@ class GraphRows:
     """Rows of new steps, their specs, gates and edges, gathered until they are written.
 
     Attributes:
-        alike: groups of steps that differ in nothing but id and key, as values of the statement that writes one.
+        alike: steps that differ in nothing but id, key and parent, by their run and what else they share: of each
+            parent, their keys by id.
         delayed_at: by the clock of which instant steps are due later, if any are.
         lanes: those of the steps, by queue and kind.
         by_id, by_dedup: keys of emitted steps among them, of each run, by id, and ids by what ``dedup_name`` gives: a
@@ -75,7 +79,7 @@ class GraphRows:
     """
 
     steps: list[Row] = attrs.field(factory=list)
-    alike: list[dict[str, Any]] = attrs.field(factory=list)
+    alike: dict[Row, dict[int, dict[str, int]]] = attrs.field(factory=dict)
     specs: list[Row] = attrs.field(factory=list)
     gates: list[Row] = attrs.field(factory=list)
     deps: list[Row] = attrs.field(factory=list)
@@ -157,20 +161,21 @@ class NewGraph:
 
     def _write_steps(self, places: range, spec: StepSpec, rows: GraphRows, shares: int) -> None:
         keys, run = self.placed.keys, self.run
+        parent = self.parent.key if self.parent is not None else None
         if spec.delay:
             rows.delayed_at = self.now
         if not self._are_alike(places, spec):
             for place in self._fresh(places):
                 at = place - places.start
                 name = dedup_name(spec.kind, spec.dedup_keys[at]) if spec.dedup_keys is not None else None
-                rows.steps.append((keys[place], run, spec.ids[at], *self._shared(place, spec, rows), name))
+                rows.steps.append((keys[place], run, spec.ids[at], *self._shared(place, spec, rows), parent, name))
             return
         shared = self._shared(places.start, spec, rows)
         if len(places) >= shares:
             members = dict(zip(spec.ids, keys[places.start : places.stop]))
-            rows.alike.append({"members": members, "run": run, **dict(zip(SHARED, shared))})
+            rows.alike.setdefault((run, *shared), {}).setdefault(parent or NOBODY, {}).update(members)
         else:
-            rows.steps += [(keys[place], run, id, *shared, None) for place, id in zip(places, spec.ids)]
+            rows.steps += [(keys[place], run, id, *shared, parent, None) for place, id in zip(places, spec.ids)]
 
     def _are_alike(self, places: range, spec: StepSpec) -> bool:
         """Whether these steps, all of them new, differ in nothing but id and key."""
@@ -191,8 +196,8 @@ class NewGraph:
             how = (status.value, self.born.reason.get(place))
             times = (now, now, now if status.is_ended else None, None, None)
         policy = (int(spec.allow_failure), spec.retry.max_attempts, spec.priority)
-        origin = (self.parent.key, self.parent.depth + 1) if self.parent else (None, 0)
-        return (rows.lanes[spec.queue, spec.kind], *how, *policy, *times, delay, left, *origin)
+        depth = self.parent.depth + 1 if self.parent is not None else 0
+        return (rows.lanes[spec.queue, spec.kind], *how, *policy, *times, delay, left, depth)
 
     def _specs(self, places: range, spec: StepSpec) -> list[Row]:
         keys, aliases = self.placed.keys, self.placed.aliases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import peewee
+from peewee import Value, fn
 
 from flowkit.errors import GraphError, LimitExceeded, nearest
 from flowkit.model.plan import Node, Plan
@@ -13,7 +13,7 @@ from flowkit.model.states import StepStatus
 from flowkit.store.births import Standing, births
 from flowkit.store.clock_mark import ClockMark
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.graph_rows import SHARED, GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
+from flowkit.store.graph_rows import NOBODY, SHARED, GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
 from flowkit.store.keys import MAX_NODES, first_key
 from flowkit.store.lanes import Lanes
 from flowkit.store.standing import StoredRun
@@ -62,15 +62,16 @@ class Graphs:
 
     @statement
     def _insert_step(self) -> Any:
-        return insert_into(self._t.steps, ("key", "run", "id", *SHARED, "dedup_key"), **_UNTOUCHED)
+        return insert_into(self._t.steps, ("key", "run", "id", *SHARED, "parent", "dedup_key"), **_UNTOUCHED)
 
     @statement
     def _insert_alike(self) -> Any:
         s, members = self._t.steps, self.db.dialect.members("members")
+        own = {"key": members.c.number, "id": members.c.text, "parent": fn.NULLIF(members.c.group, NOBODY)}
         same = {name: param(name) for name in ("run", *SHARED)}
-        same |= {name: peewee.Value(value) for name, value in _UNTOUCHED.items()}
-        fields = [getattr(s, name) for name in ("key", "id", *same)]
-        return s.insert_from(members.select_from(members.c.number, members.c.text, *same.values()), fields).returning()
+        values = own | same | {name: Value(value) for name, value in _UNTOUCHED.items()}
+        fields = [getattr(s, name) for name in values]
+        return s.insert_from(members.select_from(*values.values()), fields).returning()
 
     @statement
     def _insert_spec(self) -> Any:
@@ -139,8 +140,8 @@ class Graphs:
     def write(self, tx: Session, rows: GraphRows) -> None:
         """Write gathered rows."""
         tx.many(self._insert_step, rows.steps)
-        for alike in rows.alike:
-            tx.run(self._insert_alike, **alike)
+        for (run, *shared), members in rows.alike.items():
+            tx.run(self._insert_alike, members=members, run=run, **dict(zip(SHARED, shared)))
         tx.many(self._insert_spec, rows.specs)
         tx.many(self._insert_gate, rows.gates)
         tx.many(self._insert_dep, rows.deps)

@@ -235,8 +235,8 @@ def number_rows(rows: Iterable[Iterable[int]]) -> str:
     return str([list(row) for row in rows])
 
 
-def named_numbers(values: Mapping[str, int]) -> str:
-    """Write numbers by their names as a JSON object."""
+def named_numbers(values: Mapping[int, Mapping[str, int]]) -> str:
+    """Write numbers by their names, by group, as a JSON object of objects."""
     return json.dumps(values)
 
 

@@ -101,10 +101,12 @@ class PostgresDialect:
         return RowsByKey(rows, of, cells, self._elements(name, keys_of, types[KEY]), picked).alias("b")
 
     def members(self, name: str) -> Any:
-        """Return the bound numbers, by their texts."""
-        pairs = peewee.fn.json_each_text(place(Marker(name, named_numbers)).cast("json"))
-        columns = [peewee.SQL("key").alias("text"), peewee.SQL("value::bigint").alias("number")]
-        return peewee.Select([pairs], columns).alias("m")
+        """Return the bound numbers, by their groups and texts."""
+        groups = peewee.fn.json_each(place(Marker(name, named_numbers)).cast("json")).alias("g")
+        pairs = peewee.fn.json_each_text(peewee.SQL("g.value")).alias("p")
+        group = peewee.SQL("g.key::bigint").alias("group")
+        columns = [group, peewee.SQL("p.key").alias("text"), peewee.SQL("p.value::bigint").alias("number")]
+        return peewee.Select([groups, pairs], columns).alias("m")
 
     def text_in(self, column: Any, name: str) -> Any:
         """Return the text that a JSON object in a column has under a name."""

@@ -11,6 +11,7 @@ import pytest
 
 from flowkit.model.plan import Binding, Edge, Plan, StepSpec
 from flowkit.model.retry import Retry
+from flowkit.model.step import Settlement
 from flowkit.store.keys import first_key
 from tests.store.flow import Flow, failure, step, success
 
@@ -54,7 +55,7 @@ def stored(flow: Flow, run_id: str) -> dict[str, list[list[Any]]]:
     found = {}
     for name, key in (("steps", "key"), ("specs", "step"), ("gates", "key")):
         with flow.engine.read() as tx:
-            rows = tx.script(f"SELECT * FROM {name} WHERE {key} BETWEEN {first} AND {end} ORDER BY {key}")
+            rows = tx.script(f"SELECT * FROM {name} WHERE {key} BETWEEN {first} AND {end - 1} ORDER BY {key}")
         found[name] = [told(row) for row in rows]
     for row in found["steps"]:
         assert row.pop(1) == run
@@ -106,3 +107,33 @@ def test_steps_that_are_alike_are_stored_as_single_ones_are(
     assert together == stored_from(plan, 1_000_000)
     assert together == stored_from(one_by_one(plan), 1_000_000)
     assert [row[1] for row in together["steps"]][-len(plan.ids) :] == plan.ids
+
+
+def emitted_at_once(flow: Flow) -> list[dict[str, list[list[Any]]]]:
+    """Let steps of two runs, one of them emitted itself, each emit a map in one transaction; return what is stored."""
+    one, other = (flow.start(step("first", "begin"), step("second", "begin")) for _ in range(2))
+    first, *parents = flow.lease(kinds=["begin"])
+    flow.settle(first, success(emission=Plan((step("child", "begin"),))))
+    parents += flow.lease(kinds=["begin"])
+    maps = [Plan((mapped(f"{leased.id}.", 12), mapped(f"{leased.id}:", 12, priority=1))) for leased in parents]
+    outcomes = [success(emission=plan) for plan in maps]
+    inbox = [Settlement(leased, outcome, flow.clock.now()) for leased, outcome in zip(parents, outcomes)]
+
+    flow.turn(inbox, slots=0)
+
+    return [stored(flow, one), stored(flow, other)]
+
+
+def test_what_several_steps_emit_at_once_has_each_its_own_parent(flow: Flow) -> None:
+    with mock.patch.object(type(flow.engine.db.dialect), "shares", 2):
+        together = emitted_at_once(flow)
+    with mock.patch.object(type(flow.engine.db.dialect), "shares", 1_000_000):
+        assert together == emitted_at_once(flow)
+
+    with flow.engine.read() as tx:
+        born = tx.script(
+            "SELECT parent.id, child.depth, count(*) FROM steps child JOIN steps parent ON parent.key = child.parent"
+            " GROUP BY parent.key, parent.id, child.depth ORDER BY parent.key"
+        )
+    of_two_runs = [("first", 1, 1), ("second", 1, 24), ("child", 2, 24), ("first", 1, 24), ("second", 1, 24)]
+    assert [tuple(row) for row in born] == 2 * of_two_runs
