@@ -77,6 +77,8 @@ class Effects:
         """Write all that these successful settlements leave."""
         tx.many(self._result, [_result_row(*item) for item in items])
         more = [item for item in items if _has_more(item[0])]
+        if not more:
+            return
         records = [row for item in more for row in _record_rows(*item)]
         if records:
             keys = self._counters.take(tx, self._counters.asking("record", len(records)))

@@ -17,7 +17,7 @@ from flowkit.store.database import Database, Session
 from flowkit.store.runs import Runs
 from flowkit.store.specs import retry_from
 from flowkit.store.standing import StoredRun
-from flowkit.store.statements import param, statement
+from flowkit.store.statements import Statement, param, statement
 from flowkit.store.tables import Tables
 from flowkit.store.tally import Tally
 
@@ -81,6 +81,11 @@ class Reclaim:
             (s.status == "running") & (s.epoch == b.c.epoch) & (s.expires_at <= param("now"))
         )
         return s.update({s.status: move.target.value, **cleared, **change}).from_(b).where(still).returning(s.key)
+
+    def _taking_back(self, move: Move) -> Statement:
+        if move is RECLAIM:
+            return self._again
+        return self._spent if move is RECLAIM_SPENT else self._discarded
 
     @property
     def _at(self) -> Any:
@@ -157,12 +162,12 @@ class Reclaim:
 
     def _expire(self, tx: Session, found: list[_Expired], tally: Tally) -> dict[int, bool]:
         ended: dict[int, bool] = {}
-        for move, statement_ in ((RECLAIM, self._again), (RECLAIM_SPENT, self._spent), (DISCARD, self._discarded)):
+        for move in (RECLAIM, RECLAIM_SPENT, DISCARD):
             group = [step for step in found if step.move is move]
             if not group:
                 continue
             seen = [(step.key, step.epoch, _again_at(step, tally.now)) for step in group]
-            taken = {row[0] for row in tx.rows(statement_, seen=seen, now=tally.now)}
+            taken = {row[0] for row in tx.rows(self._taking_back(move), seen=seen, now=tally.now)}
             tally.stirred = tally.stirred or bool(taken)
             for step in group:
                 if step.key in taken:
