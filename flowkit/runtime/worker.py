@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 
 from flowkit.clock import SECOND, Micros, micros
@@ -161,10 +161,11 @@ class Worker:
 
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
-        # ends before it would. The same holds after every pass that another thread makes meanwhile.
+        # ends before it would. The same holds after every pass that another thread makes meanwhile. Nobody looks out
+        # for what other processes commit: the next pass finds it, or the look that comes after so short a rest.
         soon, seen = min(poll_interval, SOON), -1
         until = self._clock.monotonic() + min(poll_interval, BRIEFLY)
-        with self._resting(soon):
+        with self._lent(soon):
             while seen != self._borrowed and not self.crew.wake.is_set() and self._clock.monotonic() < until:
                 # The baton stays with the others: to take it for this question would cost one of them its pass.
                 seen, self.baton.rests_until = self._borrowed, self._clock.now() + micros(soon)
@@ -175,14 +176,12 @@ class Worker:
         if wake_at is not None:
             seconds = min(seconds, (wake_at - self._clock.now()) / SECOND)
         if seconds > 0:
-            with self._resting(seconds):
+            with self._wakeups.watching(), self._lent(seconds):
                 self._clock.wait(self.crew.wake, seconds)
 
-    @contextmanager
-    def _resting(self, seconds: float) -> Iterator[None]:
-        lent = self.baton.resting(self._clock.now() + micros(seconds)) if self._lends else nullcontext()
-        with self._wakeups.watching(), lent:
-            yield
+    def _lent(self, seconds: float) -> AbstractContextManager[None]:
+        """Leave the passes of so many seconds to other threads, if they may make them."""
+        return self.baton.resting(self._clock.now() + micros(seconds)) if self._lends else nullcontext()
 
     def make_pass(self) -> bool:
         """Make a pass in the calling thread, if the loop rests; whoever gets False wakes the loop instead."""
