@@ -170,7 +170,8 @@ class Search:
         most = demand.slots + len(demand.skip)
         if beside:
             reach = self._reach.get(lane.queue, REACH)
-            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane.id, most, beside, reach)
+            head = self._heads.get(lane.id)
+            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane.id, most, beside, reach, head)
         elif lane.id in seen.found:
             stored = seen.found[lane.id]()
         else:

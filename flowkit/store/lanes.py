@@ -12,7 +12,7 @@ from peewee import JOIN, SQL, Select, Tuple, fn
 from flowkit.errors import FlowkitError
 from flowkit.store.database import Database, Session
 from flowkit.store.glances import NOTHING, AskedBest, AskedGlance, Candidate, Glance, Lane, nothing
-from flowkit.store.keys import first_key, last_key, run_of_node
+from flowkit.store.keys import first_key, last_key, run_of, run_of_node
 from flowkit.store.queues import StoredQueue, queue_columns, queue_from
 from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
@@ -21,6 +21,10 @@ REACH = 250
 """Among how many of a lane's best ready steps those of one run, or those beside some runs, are looked for at first.
 
 Behind the many steps of a large run there may be few others: to walk past all of them would cost ever more."""
+
+
+ANYWHERE = Candidate(-1_000_000, 0, 0)
+"""Comes before every step."""
 
 
 class Known:
@@ -93,11 +97,11 @@ class Lanes:
         s = self._t.steps
         return query.order_by(s.priority, s.ready_at, s.key).limit(param(limit))
 
-    def _near(self, only: Callable[[Any], Any]) -> Any:
+    def _near(self, only: Callable[[Any], Any], *among: Any) -> Any:
         # Of the first steps alone, as many as are looked at. They come in order, and to ask for that again would have
         # all of them read where the first few are enough.
         s = self._t.steps
-        near = self._best(s.select(s.priority, s.ready_at, s.key).where(self._is_ready), "reach").alias("near")
+        near = self._best(s.select(s.priority, s.ready_at, s.key).where(self._is_ready, *among), "reach").alias("near")
         columns = [near.c.priority, near.c.ready_at, near.c.key]
         return Select([near], columns).where(only(near.c.key)).limit(param("limit"))
 
@@ -137,7 +141,9 @@ class Lanes:
 
     @statement
     def _near_beside(self) -> Any:
-        return self._near(lambda key: run_of_node(key).not_in(self.db.dialect.keys("beside")))
+        s = self._t.steps
+        behind = Tuple(s.priority, s.ready_at, s.key) > Tuple(param("priority"), param("ready_at"), param("key"))
+        return self._near(lambda key: run_of_node(key).not_in(self.db.dialect.keys("beside")), behind)
 
     def ids(self, tx: Session, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the lane of each (queue, kind), making those that are missing."""
@@ -257,9 +263,20 @@ class Lanes:
             rows = tx.rows(self._all_of_run, **asked)
         return _candidates(rows)
 
-    def beside(self, tx: Session, lane: int, limit: int, runs: Collection[int], reach: int) -> list[Candidate]:
-        """Return up to *limit* steps of none of these runs, among the best *reach* ready steps of a lane."""
-        return _candidates(tx.rows(self._near_beside, lane=lane, limit=limit, beside=list(runs), reach=reach))
+    def beside(
+        self, tx: Session, lane: int, limit: int, runs: Collection[int], reach: int, head: Candidate | None = None
+    ) -> list[Candidate]:
+        """Return up to *limit* steps of none of these runs, among the best *reach* ready steps of a lane.
+
+        Args:
+            head: the best step of all in the lane, where it is known. If it is of one of these runs, the steps of that
+                run which are as good as it are passed over: however many they are, nothing else comes between them.
+        """
+        behind = ANYWHERE
+        if head is not None and run_of(head.key) in runs:
+            behind = head._replace(key=last_key(run_of(head.key)))
+        asked = {"lane": lane, "limit": limit, "reach": reach, **behind._asdict()}
+        return _candidates(tx.rows(self._near_beside, beside=list(runs), **asked))
 
 
 def _candidates(rows: Sequence[Any]) -> list[Candidate]:

@@ -22,8 +22,8 @@ def test_while_another_has_the_first_run_steps_are_taken_from_the_next(flow: Flo
 def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_looked_for_ever_farther(
     flow: Flow, other: Flow
 ) -> None:
-    flow.start(*[step(f"first[{n}]") for n in range(REACH + 1)], run_id="first")
-    flow.start(step("second"), run_id="second")
+    flow.start(*[step(f"first[{n}]", priority=n) for n in range(REACH + 1)], run_id="first")
+    flow.start(step("second", priority=1000), run_id="second")
 
     with other.engine.write() as tx:
         other.engine.runs.lock(tx, "first")
@@ -32,6 +32,29 @@ def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_loo
         assert [leased.id for leased in flow.turn().leased] == ["second"]
         for _ in range(40):
             assert flow.turn().leased == []
+
+
+def test_the_many_steps_of_a_run_that_are_as_good_as_the_first_are_passed_over(flow: Flow, other: Flow) -> None:
+    """Four workers at the maps of four runs: the fourth finds its own behind those of the others, at once."""
+    held = ("first", "second", "third")
+    for run in (*held, "fourth"):
+        flow.start(*[step(f"{run}[{n}]") for n in range(REACH + 1)], run_id=run)
+
+    with other.engine.write() as tx:
+        for run in held:
+            other.engine.runs.lock(tx, run)
+        turned = flow.turn(slots=4)
+
+    assert [leased.id for leased in turned.leased] == [f"fourth[{n}]" for n in range(4)]
+
+
+def test_of_a_run_that_another_has_no_more_is_passed_over_than_comes_first(flow: Flow, other: Flow) -> None:
+    flow.start(step("first"), step("first, later", priority=2), run_id="first")
+    flow.start(step("between", priority=1), run_id="second")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        assert [leased.id for leased in flow.lease(1)] == ["between"]
 
 
 def test_behind_two_runs_that_others_have_a_third_is_found(flow: Flow, other: Flow) -> None:
@@ -48,8 +71,8 @@ def test_behind_two_runs_that_others_have_a_third_is_found(flow: Flow, other: Fl
 def test_what_is_taken_from_one_queue_does_not_keep_the_other_from_being_looked_through(
     flow: Flow, other: Flow
 ) -> None:
-    flow.start(*[step(f"held[{n}]", queue="b") for n in range(REACH * 5)], run_id="held")
-    flow.start(step("behind", queue="b"), run_id="behind")
+    flow.start(*[step(f"held[{n}]", queue="b", priority=n - 1000) for n in range(REACH * 5)], run_id="held")
+    flow.start(step("behind", queue="b", priority=1000), run_id="behind")
     flow.start(*[step(f"a[{n}]", queue="a") for n in range(100)], run_id="many")
 
     with other.engine.write() as tx:
