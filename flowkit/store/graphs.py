@@ -143,8 +143,10 @@ class Graphs:
         for (run, *shared), members in rows.alike.items():
             tx.run(self._insert_alike, members=members, run=run, **dict(zip(SHARED, shared)))
         tx.many(self._insert_spec, rows.specs)
-        tx.many(self._insert_gate, rows.gates)
-        tx.many(self._insert_dep, rows.deps)
+        if rows.gates:
+            tx.many(self._insert_gate, rows.gates)
+        if rows.deps:
+            tx.many(self._insert_dep, rows.deps)
         if rows.delayed_at is not None:
             # Else nobody would know that the clock was set back if no worker looked at it before.
             self._mark.reach(tx, rows.delayed_at)

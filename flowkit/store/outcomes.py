@@ -193,7 +193,8 @@ class Outcomes:
         if move is not DISCARD:
             # How far an attempt came is of most interest where it came no further.
             told = [(i.identity[0], i.settlement.progress) for i in mine if i.settlement.progress is not None]
-            self._effects.progress(tx, told)
+            if told:
+                self._effects.progress(tx, told)
         return {item.identity[0]: move is SUCCEED for item in mine} if move.target.is_ended else {}
 
     def _statement(self, move: Move) -> Statement:

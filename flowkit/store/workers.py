@@ -49,7 +49,8 @@ class Workers:
 
     def forget(self, tx: Session, worker_ids: Collection[str]) -> None:
         """Remove workers that are gone."""
-        tx.run(self._forget, ids=list(worker_ids))
+        if worker_ids:
+            tx.run(self._forget, ids=list(worker_ids))
 
     def all(self, tx: Session) -> list[WorkerInfo]:
         """Return every worker that announced itself and did not leave, by id; some may have died since."""
