@@ -169,27 +169,23 @@ class GraphBuilder:
 
     def _add_members(self, declaration: Declaration, ids: Iterable[tuple[str, str, Any]]) -> list[int | None]:
         """Add a step for each input; with a dedup key, return which of them were declared before, as what number."""
-        shared, kind = declaration.options.dedup_key, declaration.kind.name
+        shared, kind, encode = declaration.options.dedup_key, declaration.kind, self._encode
+        room = self._limit[0] - len(self._ids)
         twins: list[int | None] = []
+        added, inputs, keys = declaration.ids, declaration.inputs, declaration.dedup_keys
         for suffix, step_id, value in ids:
-            if shared is None:
-                self._add(declaration, step_id, value, None)
-                continue
-            own_key = shortened(shared + suffix)
-            twin = self._twins.get((kind, own_key))
-            twins.append(None if twin is None else twin._number)
-            if twin is None:
-                self._add(declaration, step_id, value, own_key)
+            if shared is not None:
+                own_key = shortened(shared + suffix)
+                twin = self._twins.get((kind.name, own_key))
+                twins.append(None if twin is None else twin._number)
+                if twin is not None:
+                    continue
+                keys.append(own_key)
+            if len(added) >= room:
+                self._refuse_more()
+            inputs.append(encoded_input(kind, value, step_id, encode))
+            added.append(step_id)
         return twins
-
-    def _add(self, declaration: Declaration, step_id: str, value: Any, dedup_key: str | None) -> None:
-        """Add a step to what is about to be declared."""
-        if len(self._ids) + len(declaration.ids) >= self._limit[0]:
-            self._refuse_more()
-        declaration.inputs.append(encoded_input(declaration.kind, value, step_id, self._encode))
-        declaration.ids.append(step_id)
-        if dedup_key is not None:
-            declaration.dedup_keys.append(dedup_key)
 
     def _declare(self, declaration: Declaration) -> range:
         """Declare steps, all or none of them, and return their numbers."""

@@ -77,7 +77,7 @@ def without_nulls(sql: str, rows: Sequence[Sequence[Any]]) -> tuple[str, Iterabl
     """
     count = len(rows)
     empty = [at for at, value in enumerate(rows[0]) if value is None]
-    empty = [at for at in empty if [row[at] for row in rows].count(None) == count]
+    empty = [at for at in empty if list(map(itemgetter(at), rows)).count(None) == count]
     if not empty:
         return sql, rows
     text, pick = _spared(sql, tuple(empty))
