@@ -253,9 +253,9 @@ class Cycle:
             lines = self._search.lines_beside(tx, demand, seen, busy)
             chosen = choose(lines, demand.slots, self._turns, tally.now)
             wanted = {run_of(candidate.key) for _, candidate in chosen}
-            found = self._claim(tx, wanted, tally)
-            behind, rounds = set() if found else wanted, rounds - 1
-            free, busy = free | found, busy | behind
+            free |= self._claim(tx, wanted, tally)
+            behind, rounds = wanted - free, rounds - 1
+            busy |= behind
         keys = [candidate.key for _, candidate in chosen if run_of(candidate.key) in free]
         grant = self._grant(tx, keys, {lane.id: lane for lane in seen.ready}, tally) if keys else None
         if grant is not None:

@@ -70,6 +70,7 @@ class Search:
         self._heads: dict[int, Candidate] = {}
         self._filled: set[int] = set()
         self._reach: dict[str, int] = {}
+        self._found: dict[int, Sequence[Candidate]] = {}
 
     def locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
         """Return what may be started, and let nobody else start it from queues that have limits."""
@@ -152,6 +153,8 @@ class Search:
         in_flight = engine.queues.in_flight(tx) if limits else {}
         lines: list[Line] = []
         heads: dict[int, Candidate] = {}
+        if not beside:
+            self._found = {}
         for name, members in by_queue.items():
             found = [self._best(tx, lane, demand, seen, beside) for lane in members]
             heads |= {lane.id: best[0] for lane, best in zip(members, found) if best}
@@ -169,15 +172,25 @@ class Search:
     ) -> Sequence[Candidate]:
         most = demand.slots + len(demand.skip)
         if beside:
-            reach = self._reach.get(lane.queue, REACH)
-            head = self._heads.get(lane.id)
-            stored: Sequence[Candidate] = self._engine.lanes.beside(tx, lane.id, most, beside, reach, head)
+            stored: Sequence[Candidate] = self._beside(tx, lane, most, beside)
         elif lane.id in seen.found:
             stored = seen.found[lane.id]()
         else:
             stored = self._engine.lanes.candidates(tx, lane.id, most, demand.run)
+        self._found[lane.id] = stored
         coming = seen.coming.get(lane.id)
         return merged([stored, coming]) if stored and coming else coming or stored
+
+    def _beside(self, tx: Session, lane: Lane, most: int, runs: Collection[int]) -> Sequence[Candidate]:
+        # What was found before of other runs stays, the worker's own first. Of what comes before the last step that was
+        # found of these runs nothing is unknown.
+        found = self._found.get(lane.id, ())
+        kept = [candidate for candidate in found if run_of(candidate.key) not in runs]
+        passed = max((candidate for candidate in found if run_of(candidate.key) in runs), default=None)
+        if passed is None:
+            return kept
+        reach = self._reach.get(lane.queue, REACH)
+        return list(dict.fromkeys([*kept, *self._engine.lanes.beside(tx, lane.id, most, runs, reach, passed)]))
 
 
 def _coming(demand: Demand, tally: Tally) -> dict[int, list[Candidate]]:

@@ -18,13 +18,9 @@ from flowkit.store.statements import Asked, insert_into, param, statement
 from flowkit.store.tables import Tables
 
 REACH = 250
-"""Among how many of a lane's best ready steps those of one run, or those beside some runs, are looked for at first.
+"""Among how many ready steps of a lane those of one run, or of others than some, are looked for at first.
 
 Behind the many steps of a large run there may be few others: to walk past all of them would cost ever more."""
-
-
-ANYWHERE = Candidate(-1_000_000, 0, 0)
-"""Comes before every step."""
 
 
 class Known:
@@ -264,17 +260,15 @@ class Lanes:
         return _candidates(rows)
 
     def beside(
-        self, tx: Session, lane: int, limit: int, runs: Collection[int], reach: int, head: Candidate | None = None
+        self, tx: Session, lane: int, limit: int, runs: Collection[int], reach: int, passed: Candidate
     ) -> list[Candidate]:
-        """Return up to *limit* steps of none of these runs, among the best *reach* ready steps of a lane.
+        """Return up to *limit* steps of none of these runs, among the *reach* ready steps of a lane that come next.
 
         Args:
-            head: the best step of all in the lane, where it is known. If it is of one of these runs, the steps of that
-                run which are as good as it are passed over: however many they are, nothing else comes between them.
+            passed: the last step that is known of those before. Others of its run that are as good as it are passed
+                over: however many they are, nothing else comes between them.
         """
-        behind = ANYWHERE
-        if head is not None and run_of(head.key) in runs:
-            behind = head._replace(key=last_key(run_of(head.key)))
+        behind = passed._replace(key=last_key(run_of(passed.key)))
         asked = {"lane": lane, "limit": limit, "reach": reach, **behind._asdict()}
         return _candidates(tx.rows(self._near_beside, beside=list(runs), **asked))
 

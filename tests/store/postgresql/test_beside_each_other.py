@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowkit import QueueConfig, RateLimit
+from flowkit.model.step import Settlement
 from flowkit.store.lanes import REACH
 from tests.store.flow import Flow, step, success
 
@@ -22,7 +23,7 @@ def test_while_another_has_the_first_run_steps_are_taken_from_the_next(flow: Flo
 def test_behind_the_many_steps_of_a_run_that_another_has_for_long_others_are_looked_for_ever_farther(
     flow: Flow, other: Flow
 ) -> None:
-    flow.start(*[step(f"first[{n}]", priority=n) for n in range(REACH + 1)], run_id="first")
+    flow.start(*[step(f"first[{n}]", priority=n) for n in range(REACH + 100)], run_id="first")
     flow.start(step("second", priority=1000), run_id="second")
 
     with other.engine.write() as tx:
@@ -55,6 +56,36 @@ def test_of_a_run_that_another_has_no_more_is_passed_over_than_comes_first(flow:
     with other.engine.write() as tx:
         other.engine.runs.lock(tx, "first")
         assert [leased.id for leased in flow.lease(1)] == ["between"]
+
+
+def test_several_runs_that_others_have_are_passed_over_at_once(flow: Flow, other: Flow) -> None:
+    held = {"first": 2, "second": 1, "third": 1, "fourth": 1, "fifth": 1, "sixth": REACH + 1}
+    for run, count in held.items():
+        flow.start(*[step(f"{run}[{n}]") for n in range(count)], run_id=run)
+    flow.start(step("seventh"), run_id="seventh")
+
+    with other.engine.write() as tx:
+        for run in held:
+            other.engine.runs.lock(tx, run)
+        turned = flow.turn(slots=8)
+
+    assert [leased.id for leased in turned.leased] == ["seventh"]
+
+
+def test_a_worker_keeps_the_steps_of_its_own_run_while_it_looks_behind_another_for_more(
+    flow: Flow, other: Flow
+) -> None:
+    for run, count in (("first", REACH + 50), ("mine", 5), ("third", REACH + 50), ("fourth", 10)):
+        flow.start(*[step(f"{run}[{n}]") for n in range(count)], run_id=run)
+    flow.lease_one()
+    mine = flow.lease_one(run="mine")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "first")
+        other.engine.runs.lock(tx, "third")
+        turned = flow.turn([Settlement(mine, success(), flow.clock.now())], slots=6)
+
+    assert [leased.id for leased in turned.leased] == [f"mine[{n}]" for n in range(1, 5)] + ["fourth[0]", "fourth[1]"]
 
 
 def test_behind_two_runs_that_others_have_a_third_is_found(flow: Flow, other: Flow) -> None:
