@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -205,6 +206,29 @@ def test_what_a_worker_at_rest_has_no_slot_for_is_leased_when_one_comes_free(
         assert standing(runtime, second.id) == {"b": "ready"}
         meeting.let_go()
         assert (first.wait(30).status, second.result(timeout=30)) == ("succeeded", 1)
+
+
+def test_a_worker_looks_out_for_other_processes_only_once_it_has_nothing_to_do(
+    tmp_path: Path, flowkit_clock: FakeClock, meeting: Meeting
+) -> None:
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    others = set(threading.enumerate())
+
+    def looks_out() -> bool:
+        return any(thread.name == "flowkit-wakeup" for thread in set(threading.enumerate()) - others)
+
+    with Runtime(f"sqlite:///{tmp_path / 'a.db'}", entry_points=False, clock=flowkit_clock) as runtime:
+        register(runtime, held, story("one", lambda run: run.step("a", held)))
+        runtime.start_run("one")
+        with at_rest(runtime):
+            meeting.expect()
+            assert not looks_out()
+            flowkit_clock.advance(SOON)
+            eventually(looks_out)
+            meeting.let_go()
 
 
 def test_an_observer_may_start_a_run_in_the_middle_of_such_a_pass(open_runtime: OpenInMemory) -> None:

@@ -72,6 +72,21 @@ def test_several_runs_that_others_have_are_passed_over_at_once(flow: Flow, other
     assert [leased.id for leased in turned.leased] == ["seventh"]
 
 
+def test_of_every_kind_that_a_queue_holds_the_steps_of_a_run_that_another_has_are_passed_over(
+    flow: Flow, other: Flow
+) -> None:
+    kinds = [f"k{n}" for n in range(10)]
+    flow.start(*[step(f"{kind}[{n}]", kind) for kind in kinds for n in range(REACH + 1)], run_id="held")
+    flow.clock.advance(1)
+    flow.start(*[step(f"{kind}.{n}", kind) for kind in kinds for n in range(2)], run_id="free")
+
+    with other.engine.write() as tx:
+        other.engine.runs.lock(tx, "held")
+        turned = flow.turn(slots=20)
+
+    assert [leased.id for leased in turned.leased] == [f"{kind}.{n}" for kind in kinds for n in range(2)]
+
+
 def test_a_worker_keeps_the_steps_of_its_own_run_while_it_looks_behind_another_for_more(
     flow: Flow, other: Flow
 ) -> None:
