@@ -70,6 +70,7 @@ class Search:
         self._heads: dict[int, Candidate] = {}
         self._filled: set[int] = set()
         self._reach: dict[str, int] = {}
+        # Of the pass at hand: what each lane gave, which a look beside busy runs goes on from.
         self._found: dict[int, Sequence[Candidate]] = {}
 
     def locked_lines(self, tx: Session, demand: Demand, seen: Glance, tally: Tally) -> list[Line]:
