@@ -16,7 +16,7 @@ from flowkit.runtime.handle import RunHandle
 from flowkit.runtime.settings import checked_step_id
 from flowkit.runtime.threads import Threads
 from flowkit.runtime.waiting import Until, Waiting
-from flowkit.runtime.wakeup import RunSignal
+from flowkit.runtime.wakeup import Ended, RunSignal
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -79,16 +79,16 @@ class AsyncRunHandle(Generic[R_co]):
         await self._ended(timeout)
         return await self._threads.short(self._waiting.get_run, self.id)
 
-    async def _ended(self, timeout: Duration | None, until: Until | None = None) -> RunStatus:
+    async def _ended(self, timeout: Duration | None, until: Until | None = None) -> Ended:
         watch = self._waiting.watch(self.id, timeout, until)
         signal = _Signal(asyncio.get_running_loop())
         with self._runtime._parts.wakeups.run(self.id, signal):
             while True:
                 signal.clear()
                 signal.arrived.clear()
-                status = signal.for_good or await self._threads.short(watch.look)
-                if status is not None:
-                    return status
+                ended = signal.for_good or await self._threads.short(watch.look)
+                if ended is not None:
+                    return ended
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(signal.arrived.wait(), watch.left)
 
@@ -105,8 +105,8 @@ class AsyncRunHandle(Generic[R_co]):
     async def result(self, step_id: str | None = None, type: Any = ANY, timeout: Duration | None = None) -> Any:
         """Wait for the run's end and return its output, or for one step and return its; see ``RunHandle.result``."""
         wanted = checked_step_id(step_id)
-        status = await self._ended(timeout, None if wanted is None else Until(wanted))
-        return await self._threads.short(self._waiting.output_of, self.id, status, step_id, type)
+        ended = await self._ended(timeout, None if wanted is None else Until(wanted))
+        return await self._threads.short(self._waiting.output_of, self.id, ended, step_id, type)
 
     async def status(self) -> RunStatus:
         """Return where the run is now."""

@@ -12,6 +12,7 @@ from flowkit.model.run import Run
 from flowkit.model.states import RunStatus
 from flowkit.runtime.settings import checked_step_id
 from flowkit.runtime.waiting import Until
+from flowkit.runtime.wakeup import Ended
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -20,10 +21,10 @@ T = TypeVar("T")
 class Waits(Protocol):
     """What a handle asks of its Runtime."""
 
-    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> RunStatus:
+    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> Ended:
         """Block until the run has ended, or what of it is enough has come; return how it stands."""
 
-    def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
+    def output_of(self, run_id: str, ended: Ended, step_id: str | None, type: Any) -> Any:
         """Return the output of a run that has ended, or one step's result."""
 
     def get_run(self, run_id: str) -> Run:
@@ -90,8 +91,8 @@ class RunHandle(Generic[R_co]):
                 wait for; see ``rt.aio.handle``.
         """
         wanted = checked_step_id(step_id)
-        status = self._waits.wait_for(self.id, timeout, None if wanted is None else Until(wanted))
-        return self._waits.output_of(self.id, status, step_id, type)
+        ended = self._waits.wait_for(self.id, timeout, None if wanted is None else Until(wanted))
+        return self._waits.output_of(self.id, ended, step_id, type)
 
     def status(self) -> RunStatus:
         """Return where the run is now."""

@@ -13,7 +13,7 @@ from flowkit.model.moves import DISCARD, FAIL, RETRY, SUCCEED, Move
 from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Turned
+from flowkit.scheduler.turned import Turned
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Taken
+from flowkit.scheduler.turned import Taken
 from flowkit.store.database import Session
 from flowkit.store.tally import Tally
 

@@ -218,7 +218,7 @@ class Parts:
                 self.told(events, work=not loan.is_taken)
                 if loan.is_taken:
                     for run in started:
-                        self.wakeups.expect(run.id)
+                        self.wakeups.expect(run.id, run.output)
             finally:
                 # What is leased is attempted, also where Ctrl-C interrupts an observer that is told of the start.
                 loan.go_on()

@@ -55,12 +55,17 @@ Described = tuple[NewRun, Plan]
 
 @struct
 class Started:
-    """A run that was started, or was there already."""
+    """A run that was started, or was there already.
+
+    Attributes:
+        output: the id of the step whose result is the output of a run that was started, if that is one step's.
+    """
 
     id: str
     package: str
     name: str | None
     created: bool
+    output: str | None = None
 
 
 class Starter:
@@ -106,8 +111,9 @@ class Starter:
             self._engine.starts.add(tx, new, tally, keys)
             if new and lease is not None:
                 lease(tx, tally)
-            for place, (run, _) in zip(missing, new):
-                started[place] = Started(run.id, run.package, run.name, True)
+            for place, (run, plan) in zip(missing, new):
+                output = plan.output.step_id if plan.output is not None else None
+                started[place] = Started(run.id, run.package, run.name, True, output)
             events = self._engine.history.close(tx, tally)
         return [found for found in started if found is not None], events
 

@@ -12,26 +12,20 @@ from flowkit.clock import Clock, Duration
 from flowkit.errors import (
     ConfigError,
     InvalidTransition,
-    ResultNotFound,
-    RunCanceled,
-    RunFailed,
     RunNotFound,
     StepNotFound,
     WaitTimeout,
 )
-from flowkit.model.definitions import ANY
 from flowkit.model.run import Run
 from flowkit.model.states import RunStatus, StepStatus
-from flowkit.model.step import Step
 from flowkit.model.worker import WorkerInfo
+from flowkit.runtime.outputs import Outputs
 from flowkit.runtime.registry import Registry
 from flowkit.runtime.settings import checked_timeout
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.threads import runs_event_loop
-from flowkit.runtime.wakeup import Wakeups
-from flowkit.store.database import Session
+from flowkit.runtime.wakeup import Ended, Wakeups
 from flowkit.store.engine import Engine
-from flowkit.store.views_results import StoredOutput, StoredValue
 
 WARN_AFTER = 5.0
 """Seconds of waiting after which it is said that no live worker serves what is waited for."""
@@ -42,26 +36,6 @@ UNTOLD = 0.01
 
 STEP_POLL = 0.25
 """Seconds after which a step that is waited for is looked at: who waits is told of the end of runs alone."""
-
-
-class Unsuccessful(ResultNotFound):
-    """The step whose result is asked for has none, for it did not succeed, though its run may have."""
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        super().__init__(step)
-
-    def __str__(self) -> str:
-        run, step = self.step.run_id, self.step.id
-        return f"step {step!r} of run {run!r} {self.told}; rt.result({run!r}, {step!r}) says more"
-
-    @property
-    def told(self) -> str:
-        """What became of the step."""
-        error = self.step.error
-        if self.step.status is StepStatus.FAILED and error is not None:
-            return f"failed: {error.code}: {error.message}"
-        return f"was canceled ({self.step.reason})"
 
 
 @attrs.frozen
@@ -98,7 +72,7 @@ class Watch:
         self._warned = False
         self.left = poll
 
-    def look(self) -> RunStatus | None:
+    def look(self) -> Ended | None:
         """Return how the run ended, if it has, or how it stands where what of it is enough has come to be.
 
         Of one that is expected to end soon it is not asked the first time.
@@ -112,7 +86,7 @@ class Watch:
             return None
         status = self._waiting.standing(self._run_id, inside=self._inside)
         if status.is_ended or (self._until is not None and self._waiting.has_come(self._run_id, self._until)):
-            return status
+            return Ended(status)
         waited, timeout = self._waiting.clock.monotonic() - self._started, self._timeout
         if timeout is not None and waited >= timeout:
             raise WaitTimeout(f"run {self._run_id!r} is {status.value} after {timeout:g} s; it goes on")
@@ -136,8 +110,7 @@ class Waiting:
         live: Callable[[], Collection[WorkerInfo]],
     ) -> None:
         self._engine = engine
-        self._registry = registry
-        self._codec = registry.codec
+        self._outputs = Outputs(engine, registry)
         self._wakeups = wakeups
         self._telemetry = telemetry
         self._poll = poll_interval
@@ -194,7 +167,7 @@ class Waiting:
         """
         return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, until)
 
-    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> RunStatus:
+    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> Ended:
         """Block until the run has ended, or what of it is enough has come; return how it stands.
 
         Woken by events, and by polling as the net.
@@ -206,9 +179,9 @@ class Waiting:
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
-                status = signal.for_good or watch.look()
-                if status is not None:
-                    return status
+                ended = signal.for_good or watch.look()
+                if ended is not None:
+                    return ended
                 if watch.left > 0:
                     _refuse_in_event_loop(run_id)
                 self.clock.wait(signal, watch.left)
@@ -231,59 +204,9 @@ class Waiting:
             hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)
 
-    def output_of(self, run_id: str, status: RunStatus, step_id: str | None, type: Any) -> Any:
-        """Return the output of a run that ended like this, or one step's result, as the annotation says.
-
-        A step that succeeded has a result also where its run has not ended, or not well. In a list, None stands for a
-        step that did not succeed.
-        """
-        views = self._engine.views
-        # A step that others have seen to succeed may not be there in the snapshot of the program's own transaction.
-        with self._engine.db.outside() if not status.is_ended else self._engine.read() as tx:
-            if status.is_ended and status is not RunStatus.SUCCEEDED and not self._succeeded(tx, run_id, step_id):
-                raise RunCanceled(run_id) if status is RunStatus.CANCELED else self._failed(tx, run_id)
-            if step_id is not None:
-                found: StoredOutput | None = StoredOutput(False, [step_id], views.values(tx, run_id, [step_id]))
-            else:
-                found = views.output(tx, run_id)
-            if found is None:
-                raise ResultNotFound(
-                    f"run {run_id!r} names no output: return a handle from the entrypoint of its package, "
-                    "set run.output, or name a step: handle.result('step id')"
-                )
-            for missing in (one for one in found.step_ids if one not in found.values):
-                # Asked for by name, it is refused with the nearest one that is there.
-                self._refuse(tx, run_id, missing, is_output=step_id is None)
-            if not found.many and found.values[found.step_ids[0]].body is None:
-                _refuse_unsuccessful(views.step(tx, run_id, found.step_ids[0]))
-        values = [self._value(one, found.values[one], type) for one in found.step_ids]
-        return values if found.many else values[0]
-
-    def _succeeded(self, tx: Session, run_id: str, step_id: str | None) -> bool:
-        with suppress(StepNotFound):
-            return step_id is not None and self._engine.views.step(tx, run_id, step_id).status is StepStatus.SUCCEEDED
-        return False
-
-    def _failed(self, tx: Session, run_id: str) -> RunFailed:
-        return RunFailed(run_id, self._engine.views.failed_steps(tx, run_id))
-
-    def _refuse(self, tx: Session, run_id: str, missing: str, *, is_output: bool) -> None:
-        try:
-            self._engine.views.step(tx, run_id, missing)
-        except StepNotFound as error:
-            raise StepNotFound(run_id, missing, error.known, is_output) from None
-
-    def _value(self, step_id: str, stored: StoredValue, type: Any) -> Any:
-        if stored.body is None:
-            return None
-        executable = self._registry.executable(stored.kind)
-        wanted = executable.signature.returns if type is ANY and executable is not None else type
-        return self._codec.decode(stored.body, wanted, f"result of {step_id!r}")
-
-
-def _refuse_unsuccessful(step: Step) -> None:
-    if step.status is not StepStatus.SUCCEEDED:
-        raise Unsuccessful(step)
+    def output_of(self, run_id: str, ended: Ended, step_id: str | None, type: Any) -> Any:
+        """Return the output of a run that ended like this, or one step's result, as the annotation says."""
+        return self._outputs.get(run_id, ended, step_id, type)
 
 
 def _refuse_in_event_loop(run_id: str) -> None:

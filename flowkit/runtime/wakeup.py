@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
+from flowkit.model.struct import struct
 from flowkit.store.notices import ANYTHING, WORK, ended_run
+from flowkit.store.views_results import StoredOutput, StoredValue
 from flowkit.store.watching import Watcher
 
 EXPECTED = 64
 """Of how many runs it is kept in mind that they are expected to end soon."""
 
 
+ResultOf = Callable[[str, str], StoredValue | None]
+"""Gives the result of a run's step, by their ids, where it came with the news."""
+
+
+@struct
+class Ended:
+    """How a run ended, or stands where what of it is enough has come; and its output, where that came with the news."""
+
+    status: RunStatus
+    output: StoredOutput | None = None
+
+
 class RunSignal(threading.Event):
-    """Wakes who waits for a run; ``ended`` says how it ended, where that is known without looking."""
+    """Wakes who waits for a run.
+
+    Attributes:
+        ended: how it ended, where that is known without looking.
+        output: the step whose result is its output, where that is known.
+        value: that result, where it came with the end.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.ended: RunStatus | None = None
+        self.output: str | None = None
+        self.value: StoredValue | None = None
 
     @property
-    def for_good(self) -> RunStatus | None:
+    def for_good(self) -> Ended | None:
         """How the run ended, if that stays so: one that failed may have been retried by the time this was told."""
-        return self.ended if self.ended is RunStatus.SUCCEEDED else None
+        if self.ended is not RunStatus.SUCCEEDED:
+            return None
+        if self.output is None or self.value is None:
+            return Ended(self.ended)
+        return Ended(self.ended, StoredOutput(False, [self.output], {self.output: self.value}))
 
 
 class WorkSignal(RunSignal):
@@ -51,7 +77,7 @@ class Wakeups:
         self._lock = threading.Lock()
         self._workers: set[WorkSignal] = set()
         self._runs: dict[str, set[RunSignal]] = {}
-        self._expected: dict[str, None] = {}
+        self._expected: dict[str, str | None] = {}
         self._watchers = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -68,19 +94,25 @@ class Wakeups:
             signal.there_is_work = True
             signal.set()
 
-    def ended(self, run_id: str, status: RunStatus | None) -> None:
+    def ended(self, run_id: str, status: RunStatus | None, result_of: ResultOf | None = None) -> None:
         """A run has ended: wake who waits for it, and say how it did, unless they had better look."""
         with self._lock:
             self._expected.pop(run_id, None)
             waiting = list(self._runs.get(run_id, ()))
         for signal in waiting:
             signal.ended = status
+            if result_of is not None and signal.output is not None:
+                signal.value = result_of(run_id, signal.output)
             signal.set()
 
-    def expect(self, run_id: str) -> None:
-        """A worker of this process is at this run, which was started just now: it will say when that has ended."""
+    def expect(self, run_id: str, output: str | None = None) -> None:
+        """A worker of this process is at this run, which was started just now: it will say when that has ended.
+
+        Args:
+            output: the step whose result is the run's output, if one's is.
+        """
         with self._lock:
-            self._expected[run_id] = None
+            self._expected[run_id] = output
             if len(self._expected) > EXPECTED:
                 del self._expected[next(iter(self._expected))]
 
@@ -91,11 +123,11 @@ class Wakeups:
             self._expected.pop(run_id, None)
             return expected
 
-    def tell(self, events: Iterable[Event], *, surely: bool = True) -> None:
+    def tell(self, events: Iterable[Event], result_of: ResultOf | None = None, *, surely: bool = True) -> None:
         """Wake who waits for the runs of which these events say that they have ended, *surely* or as it seems."""
         for event in events:
             if event.name == "run_finished" and event.run_id is not None:
-                self.ended(event.run_id, event.fields["status"] if surely else None)
+                self.ended(event.run_id, event.fields["status"] if surely else None, result_of)
 
     def everybody(self) -> None:
         """Anything may have happened: wake all."""
@@ -120,6 +152,7 @@ class Wakeups:
         """Give a signal, *signal* or a new one, that is set when this run may have ended."""
         signal = signal or RunSignal()
         with self._lock:
+            signal.output = self._expected.get(run_id)
             self._runs.setdefault(run_id, set()).add(signal)
         try:
             with self.watching():

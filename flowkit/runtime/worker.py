@@ -16,8 +16,9 @@ from flowkit.runtime.gathering import Gathering
 from flowkit.runtime.lull import Lull
 from flowkit.runtime.telemetry import Telemetry
 from flowkit.runtime.wakeup import Wakeups
-from flowkit.scheduler.cycle import Cycle, Taken, Turned
+from flowkit.scheduler.cycle import Cycle
 from flowkit.scheduler.search import Demand
+from flowkit.scheduler.turned import Taken, Turned
 from flowkit.store.database import Session
 from flowkit.store.tally import Tally
 
@@ -101,7 +102,7 @@ class Worker:
         aside = self._cycle.owed.set_aside()
         try:
             self._telemetry.tell(turned.events)
-            self._wakeups.tell(turned.events)
+            self._wakeups.tell(turned.events, turned.result_of)
         finally:
             self._cycle.owed.take_back(aside)
         if turned.leased or turned.verdicts:

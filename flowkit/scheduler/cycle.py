@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -11,16 +10,14 @@ import attrs
 from flowkit.clock import Micros
 from flowkit.errors import RuntimeClosed, StoreError
 from flowkit.model.events import Event
-from flowkit.model.moves import Move
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
-from flowkit.model.struct import struct
 from flowkit.scheduler.choose import Line, Turns, choose, limited, next_tokens
 from flowkit.scheduler.owed import Owed
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
+from flowkit.scheduler.turned import Taken, Turned
 from flowkit.store.batch import Batch
-from flowkit.store.closing import Verdict
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.glances import Lane
@@ -28,61 +25,8 @@ from flowkit.store.grants import Claim, Grant
 from flowkit.store.keys import run_of
 from flowkit.store.tally import Tally
 
-_NONE: Mapping[str, Micros] = MappingProxyType({})
 ROUNDS = 4
 """How often a turn looks past the runs that others are at; behind them may be more such."""
-
-
-@struct
-class Taken:
-    """What a transaction leased; once that is committed, what the steps are is read with ``Cycle.hand_out``.
-
-    Attributes:
-        grant: the leases, if there are any.
-        due_at: when the next delayed step comes due, as far as that was looked up.
-        limited: when each queue that has a rate limit, and a step that is ready, had its next token before the lease.
-        contended: whether a step was left to another worker, whose transaction had its run locked, or had taken it.
-    """
-
-    grant: Grant | None = None
-    due_at: Micros | None = None
-    limited: Mapping[str, Micros] = _NONE
-    contended: bool = False
-
-
-@attrs.define
-class Turned:
-    """What a cycle did.
-
-    Attributes:
-        verdicts: of each settlement, in order; and the move that it made, if its lease held.
-        leased: the steps to attempt now.
-        promoted: how many waiting steps became ready.
-        due_at, limited, contended: of what was taken.
-        refused: why not all that is leased could be read yet; the next turn tries again.
-        left: whether steps with an expired lease were left, because others are at their runs.
-    """
-
-    verdicts: list[Verdict] = attrs.field(factory=list)
-    moves: list[Move | None] = attrs.field(factory=list)
-    leased: list[LeasedStep] = attrs.field(factory=list)
-    events: list[Event] = attrs.field(factory=list)
-    promoted: int = 0
-    due_at: Micros | None = None
-    limited: Mapping[str, Micros] = _NONE
-    contended: bool = False
-    refused: StoreError | None = None
-    left: bool = False
-
-    def add(self, other: Turned) -> None:
-        """Count what another transaction of the same pass did."""
-        self.verdicts += other.verdicts
-        self.moves += other.moves
-        self.leased += other.leased
-        self.events += other.events
-        self.promoted += other.promoted
-        self.due_at, self.limited, self.contended = other.due_at, other.limited, other.contended
-        self.left |= other.left
 
 
 class Cycle:
@@ -158,7 +102,7 @@ class Cycle:
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if batch is not None:
                 settled = engine.outcomes.settle(tx, batch, tally)
-                turned.verdicts, turned.moves = settled.verdicts, settled.moves
+                turned.settlements, turned.verdicts, turned.moves = inbox, settled.verdicts, settled.moves
             left = self._sweeper.sweep(tx, tally) if sweeps else False
             taken = self._take(tx, demand, tally, None if tally.stirred else looking)
             turned.events = engine.history.close(tx, tally)

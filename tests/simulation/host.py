@@ -20,8 +20,9 @@ from flowkit.runtime.attempts import Attempt
 from flowkit.runtime.crew import Crew
 from flowkit.runtime.keeper import Keeper
 from flowkit.runtime.worker import Worker
-from flowkit.scheduler.cycle import Cycle, Turned
+from flowkit.scheduler.cycle import Cycle
 from flowkit.scheduler.search import Demand
+from flowkit.scheduler.turned import Turned
 from flowkit.store.lanes import Known
 from tests.simulation import app
 from tests.simulation.clocks import HostClock

@@ -14,8 +14,9 @@ from flowkit.model.outcome import Failed, Outcome, Retried, StepError, Succeeded
 from flowkit.model.outputs import NewArtifact, NewRecord, Progress
 from flowkit.model.plan import Edge, Plan, StepSpec
 from flowkit.model.step import LeasedStep, Settlement
-from flowkit.scheduler.cycle import Cycle, Turned
+from flowkit.scheduler.cycle import Cycle
 from flowkit.scheduler.search import Demand
+from flowkit.scheduler.turned import Turned
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
 from flowkit.store.runs import NewRun

@@ -13,7 +13,7 @@ from flowkit.model.outcome import Outcome
 from flowkit.model.plan import Binding, Edge, Plan
 from flowkit.model.retry import Retry
 from flowkit.model.step import LeasedStep, Settlement
-from flowkit.scheduler.cycle import Turned
+from flowkit.scheduler.turned import Turned
 from flowkit.store.engine import Engine
 from flowkit.store.leases import Leases
 from flowkit.store.sessions import Session

@@ -15,6 +15,7 @@ from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.search import Demand
 from flowkit.store.closing import Verdict
 from flowkit.store.engine import Engine
+from flowkit.store.views_results import StoredValue
 from tests.places import Place
 from tests.store.flow import LEASE_SECONDS, Flow, failure, plan, record, step, success
 from tests.store.story import (
@@ -91,10 +92,13 @@ def test_an_outcome_that_is_settled_together_with_one_that_is_late_is_not_lost_w
     attempts = leased_twice(flow)[::order]
 
     outcomes = [Settlement(one, success({"attempt": one.attempt}), flow.clock.now()) for one in attempts]
-    verdicts = flow.turn(outcomes, slots=0).verdicts
+    turned = flow.turn(outcomes, slots=0)
 
-    assert verdicts[::order] == [Verdict.LOST, Verdict.SETTLED]
+    assert turned.verdicts[::order] == [Verdict.LOST, Verdict.SETTLED]
     assert result_of(flow, run, "a") == b'{"attempt": 2}'
+    # Whoever waits for the run is told what is stored, and not what came too late.
+    assert turned.result_of(run, "a") == StoredValue("work", b'{"attempt": 2}')
+    assert turned.result_of(run, "b") is turned.result_of("another", "a") is None
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["late-first", "late-last"])
@@ -291,6 +295,8 @@ def test_outcomes_that_are_settled_one_by_one_lose_no_lease_to_the_worker_that_h
 
     assert turned.verdicts == [Verdict.SETTLED, Verdict.SETTLED]
     assert steps_of(flow, run) == {"bad": "failed", "late": "succeeded"}
+    assert turned.result_of(run, "bad") is None
+    assert turned.result_of(run, "late") == StoredValue("work", b"1")
 
 
 # Workers among themselves

@@ -19,6 +19,7 @@ from flowkit.runtime.pools import ThreadPool
 from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.worker import SOON
+from flowkit.store.views_results import ResultViews
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import (
     Meeting,
@@ -121,6 +122,54 @@ def test_who_waits_for_a_run_that_was_begun_here_is_told_of_its_end_and_does_not
         # Asked a second time, it is not expected to end any more: it may have been long ago.
         assert run.wait(30).status == "succeeded"
         assert looks == [run.id]
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "is_read", "value"),
+    [
+        (lambda first, last: last, None, False, {"of": "last"}),
+        (lambda first, last: first, None, True, {"of": "first"}),
+        (lambda first, last: [first, last], None, True, [{"of": "first"}, {"of": "last"}]),
+        (lambda first, last: last, "first", True, {"of": "first"}),
+    ],
+    ids=["comes-with-the-end", "ended-before", "a-list", "another-by-name"],
+)
+def test_an_output_that_comes_with_the_end_of_its_run_is_not_read(
+    open_runtime: OpenInMemory,
+    meeting: Meeting,
+    monkeypatch: pytest.MonkeyPatch,
+    output: Callable[..., Any],
+    asked: str | None,
+    is_read: bool,
+    value: Any,
+) -> None:
+    def counted(name: str) -> None:
+        view = getattr(ResultViews, name)
+        monkeypatch.setattr(ResultViews, name, lambda *given: reads.append(name) or view(*given))
+
+    @executor("held")
+    def held(step: StepContext) -> Any:
+        meeting.wait()
+        return {"of": step.step_id}
+
+    def describe(run: RunBuilder) -> Any:
+        first, last = run.step("first", held), run.step("last", held)
+        first >> last
+        return output(first, last)
+
+    reads: list[str] = []
+    counted("output")
+    counted("values")
+    runtime = open_runtime(held, story("two", describe))
+    with at_rest(runtime):
+        run = runtime.start_run("two")
+        found: list[Any] = []
+        waits = in_background(lambda: found.append(run.result(asked)))
+        eventually(lambda: run.id in runtime._parts.wakeups._runs)
+        meeting.let_go()
+        waits.join(30)
+    assert found == [value]
+    assert bool(reads) is is_read
 
 
 def test_such_a_start_obeys_the_limits_of_queues_and_of_the_worker(

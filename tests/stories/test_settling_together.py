@@ -12,8 +12,9 @@ from attrs import define, field
 from flowkit import RunBuilder, Runtime, StepContext, executor
 from flowkit.runtime import gathering
 from flowkit.runtime.crew import Crew
-from flowkit.scheduler.cycle import Cycle, Turned
+from flowkit.scheduler.cycle import Cycle
 from flowkit.scheduler.search import Demand
+from flowkit.scheduler.turned import Turned
 from tests.stories.telling import Meeting, echo, eventually, standing, start
 
 PATIENCE = 30.0

@@ -68,7 +68,7 @@ def _wait(handle: RunHandle[Any], runtime: Runtime, step_id: str | None, timeout
 
 def _output(handle: RunHandle[Any]) -> Any:
     from flowkit.errors import ResultNotFound
-    from flowkit.runtime.waiting import Unsuccessful
+    from flowkit.runtime.outputs import Unsuccessful
 
     try:
         return handle.result()
