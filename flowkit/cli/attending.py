@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowkit.cli.output import Output
 from flowkit.cli.signals import Stopped, heeding, stopping_in
-from flowkit.cli.words import now
+from flowkit.cli.words import command, now
 
 if TYPE_CHECKING:
     from flowkit.model.run import Run
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 1_000_000
 """Microseconds between two questions whether live workers serve the run: they may have gone since."""
+TELL_AFTER = 5_000_000
+"""Microseconds for which somebody waits before it is said that nobody serves the run: a worker may be starting."""
 GRACE = 10.0
 """Seconds that what runs here is given to end when the command is stopped."""
 
@@ -79,6 +81,28 @@ class Attendance:
         self._stopped_by = number
         if self.is_here:
             self._out.note(stopping_in(GRACE))
+
+
+class Bystander:
+    """Somebody who only waits for a run, and is told once if after a while no live worker serves what is ready."""
+
+    def __init__(self, runtime: Runtime, run_id: str, out: Output) -> None:
+        self._runtime = runtime
+        self._run_id = run_id
+        self._out = out
+        self._since: int | None = now()
+
+    def look(self) -> None:
+        """Say it, if it is time and so."""
+        if self._since is None or now() - self._since < TELL_AFTER:
+            return
+        from flowkit.runtime.following import unserved
+
+        self._since = None
+        kinds = unserved(self._runtime, self._run_id)
+        if kinds:
+            told = f"no live worker serves {', '.join(map(repr, kinds))}: start one with flowkit worker"
+            self._out.note(f"{told}; `{command('explain', self._run_id)}` says more")
 
 
 def named(workers: tuple[str, ...]) -> str:

@@ -91,16 +91,29 @@ def _look(runtime: Reads, run_id: str, since: int, with_running: bool) -> News:
     return News(run, events, tuple(running))
 
 
-def wait_for_step(runtime: Reads, run_id: str, step_id: str, timeout: float | None = None) -> None:
-    """Block until a step has ended, however it did, or its run has.
+def wait_for_end(
+    runtime: Reads,
+    run_id: str,
+    step_id: str | None = None,
+    timeout: float | None = None,
+    each: Callable[[], None] | None = None,
+) -> None:
+    """Block until a run has ended, however it did, or one of its steps has.
 
     Args:
         step_id: it may be one that is yet to be emitted.
         timeout: seconds to wait at most.
+        each: called before every look.
 
     Raises:
         RunNotFound: there is no such run.
         WaitTimeout: the time is over; the run goes on.
     """
     runtime._parts.check_open()
-    runtime._parts.waiting.wait_for(run_id, timeout, Until(step_id, ENDED_STEP))
+    until = None if step_id is None else Until(step_id, ENDED_STEP)
+    runtime._parts.waiting.wait_for(run_id, timeout, until, each)
+
+
+def unserved(runtime: Reads, run_id: str) -> list[str]:
+    """Return the kinds of a run's ready steps that no live worker serves, in order."""
+    return runtime._parts.waiting.unserved(run_id)

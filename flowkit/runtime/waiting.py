@@ -167,10 +167,19 @@ class Waiting:
         """
         return Watch(self, run_id, checked_timeout("wait", timeout), self._poll, until)
 
-    def wait_for(self, run_id: str, timeout: Duration | None, until: Until | None = None) -> Ended:
+    def wait_for(
+        self,
+        run_id: str,
+        timeout: Duration | None,
+        until: Until | None = None,
+        each: Callable[[], None] | None = None,
+    ) -> Ended:
         """Block until the run has ended, or what of it is enough has come; return how it stands.
 
         Woken by events, and by polling as the net.
+
+        Args:
+            each: called before every look.
 
         Raises:
             ConfigError: this thread runs an event loop, and would have to wait.
@@ -179,6 +188,8 @@ class Waiting:
         with self._wakeups.run(run_id) as signal:
             while True:
                 signal.clear()
+                if each is not None:
+                    each()
                 ended = signal.for_good or watch.look()
                 if ended is not None:
                     return ended
@@ -194,12 +205,16 @@ class Waiting:
         else:
             self._warn_unserved(run_id)
 
-    def _warn_unserved(self, run_id: str) -> None:
+    def unserved(self, run_id: str) -> list[str]:
+        """Return the kinds of a run's ready steps that no live worker serves, in order."""
         with self._engine.db.outside() as tx:
             run = self._engine.runs.find(tx, run_id)
             waiting = self._engine.lanes.waiting(tx, run.key) if run is not None else set()
         live = self._live()
-        unserved = sorted({kind for kind, queue in waiting if not any(one.serves(kind, queue) for one in live)})
+        return sorted({kind for kind, queue in waiting if not any(one.serves(kind, queue) for one in live)})
+
+    def _warn_unserved(self, run_id: str) -> None:
+        unserved = self.unserved(run_id)
         if unserved:
             hint = "start a worker: rt.start_workers() or with rt.workers(), with these kinds' modules in modules=[...]"
             self._telemetry.log.warning("no_worker_serves", run_id=run_id, kinds=unserved, hint=hint)

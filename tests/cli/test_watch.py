@@ -46,6 +46,28 @@ def test_watching_ends_with_4_when_its_time_is_over(shell: Shell, play: Play) ->
     assert ended.err.startswith("error: run 'order-1' is pending after 0.1 s\n")
 
 
+UNSERVED = "no live worker serves 'shop/charge': start one with flowkit worker; `flowkit explain order-1` says more\n"
+
+
+@pytest.mark.parametrize("words", ["watch order-1", "result order-1", "result order-1 charge"])
+def test_who_waits_is_told_once_after_five_seconds_that_no_live_worker_serves_the_run(
+    shell: Shell, play: Play, words: str
+) -> None:
+    play("order-1", ORDER, passes=0)
+    ended = shell(*words.split(), "--timeout", "5.6s")
+    assert ended.code == 4
+    assert ended.err.startswith(UNSERVED + "error: ")
+
+
+def test_who_waits_is_told_nothing_while_a_live_worker_serves_the_run(slow: Shell, looking: Runtime) -> None:
+    slow("run", "slow", "--run-id", "one")
+    with slow.background("worker", "--concurrency", "1"):
+        eventually(lambda: looking.step("one", "hold[0]").status == "running")
+        slow("run", "slow", "--run-id", "two")
+        assert slow("result", "two", "--timeout", "5.6s").err.startswith("error: run 'two' is pending after 5.6 s")
+        slow.write("go", "")
+
+
 def test_what_happens_is_told_when_it_happens(slow: Shell, looking: Runtime) -> None:
     slow("run", "slow", "--run-id", "one")
     with slow.background("watch", "one") as watching, slow.background("worker"):

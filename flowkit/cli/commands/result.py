@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowkit.cli.attending import Bystander
 from flowkit.cli.failing import FAILED, NOT_FOUND, TIMED_OUT, CommandFailed
 from flowkit.cli.options import StepId, run_argument, with_output, with_reveal, with_store
 from flowkit.cli.output import Output
@@ -16,7 +17,6 @@ from flowkit.cli.words import command
 if TYPE_CHECKING:
     from flowkit.model.step import StepResult
     from flowkit.runtime.handle import RunHandle
-    from flowkit.runtime.runtime import Runtime
 
 
 @click.command()
@@ -39,11 +39,13 @@ def result(
     flowkit result @last
     flowkit result order-17 charge --wait --timeout 5m
     """
+    from flowkit.runtime.following import wait_for_end
+
     with place.reading() as runtime:
         run_id = find_run(runtime, run_id)
         handle = runtime.handle(run_id)
         if wait or timeout is not None:
-            _wait(handle, runtime, step_id, timeout)
+            wait_for_end(runtime, run_id, step_id, timeout, Bystander(runtime, run_id, out).look)
         if step_id is not None:
             found = runtime.result(run_id, step_id)
             step = runtime.step(run_id, step_id)
@@ -55,15 +57,6 @@ def result(
             raise _not_ended(f"run {run_id!r} is {run.status.value}")
         output = curtain_of(runtime, reveal).output(run_id, _output(handle))
     out.json({"run": run_id, "status": run.status.value, "output": output} if out.is_json else output)
-
-
-def _wait(handle: RunHandle[Any], runtime: Runtime, step_id: str | None, timeout: float | None) -> None:
-    from flowkit.runtime.following import wait_for_step
-
-    if step_id is None:
-        handle.wait(timeout)
-    else:
-        wait_for_step(runtime, handle.id, step_id, timeout)
 
 
 def _output(handle: RunHandle[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowkit.cli.attending import end_of
+from flowkit.cli.attending import Bystander, end_of
 from flowkit.cli.following import view_of
 from flowkit.cli.options import run_argument, with_output, with_store
 from flowkit.cli.output import Output
@@ -36,7 +36,8 @@ def watch(place: Place, out: Output, run_id: str, timeout: float | None, only_ne
         run_id = find_run(runtime, run_id)
         since = len(runtime.history(run_id)) if only_new else 0
         with view_of(out, run_id) as view:
-            for news in follow(runtime, run_id, since=since, timeout=timeout, with_running=view.wants_running):
+            look, drawn = Bystander(runtime, run_id, out).look, view.wants_running
+            for news in follow(runtime, run_id, since=since, timeout=timeout, with_running=drawn, each=look):
                 view.show(news)
         run = get_run(runtime, run_id)
     if out.is_live and not out.is_json:
