@@ -169,7 +169,7 @@ class PostgresConnector:
     def notify(self, raw: Connection, notices: Sequence[str]) -> None:
         """Have those who listen told when the transaction commits."""
         for notice in notices:
-            raw.put_off("SELECT pg_notify(%s, %s)", (channel_of(self.dialect.namespace), notice))
+            raw.send("SELECT pg_notify(%s, %s)", (channel_of(self.dialect.namespace), notice))
 
     def commit(self, raw: Connection, notices: Sequence[str]) -> None:
         """Commit, and tell those who listen."""

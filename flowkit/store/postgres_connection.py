@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flowkit.clock import Micros, SystemClock
@@ -13,8 +14,8 @@ from flowkit.store.sessions import Row
 from flowkit.store.statements import Asked
 
 TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-TOGETHER = 16
-"""How many statements are put off at most."""
+UNHEARD = 16
+"""How many statements are sent at most before the answers are heard."""
 
 PLAN_SECONDS, PLAN_USES = 1.0, 16
 """How long the plans of statements are kept, and for how many transactions or reads at least."""
@@ -53,7 +54,6 @@ class Connection:
         self._prepare = None if reopen else False
         self._planned_at = -math.inf
         self._uses = 0
-        self._put_off: list[Call] = []
         self._use(raw)
 
     def _use(self, raw: Any) -> None:
@@ -65,14 +65,16 @@ class Connection:
         self._cursor = raw.cursor(row_factory=self._psycopg.rows.tuple_row)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Run one statement, after those that were put off; returns what its rows are fetched from."""
+        """Run one statement; returns what its rows are fetched from."""
         if self._wire is None:
             return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
-        return self._send((Answer(), sql, parameters))
+        answer = Answer()
+        self._ask((answer, sql, parameters))
+        return answer
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; they are sent together."""
-        self._flush()
+        self._hear()
         self._again(lambda: self._cursor.executemany(sql, rows))
 
     def _together(self, statements: Sequence[str], last: Sequence[Asked]) -> tuple[list[Row], list[list[Row]]]:
@@ -85,7 +87,7 @@ class Connection:
             return told, [self.execute(*asked.say()).fetchall() for asked in last]
         calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
         asked: list[Call] = [(Answer(), *one.say()) for one in last]
-        self._send(*calls, *asked)
+        self._ask(*calls, *asked)
         return calls[-1][0].fetchall(), [answer.fetchall() for answer, _, _ in asked]
 
     def _one_after_another(self, statements: Sequence[str]) -> list[Row]:
@@ -96,35 +98,36 @@ class Connection:
         rows: list[Row] = cursor.fetchall() if cursor.description else []
         return rows
 
-    def put_off(self, sql: str, parameters: Sequence[Any]) -> Callable[[], Any]:
-        """Run a statement together with the next one, in one round trip; returns what gives its answer.
+    def send(self, sql: str, parameters: Sequence[Any]) -> Callable[[], Any]:
+        """Have the server run a statement, and go on meanwhile; returns what gives its answer.
 
-        In a transaction of our own, and where statements can be sent together; elsewhere it is run at once.
+        In a transaction of our own, and where answers can be heard later; elsewhere it is waited for.
         """
         if self._wire is None:
             told = _Told(self.execute(sql, parameters))
             return lambda: told
         answer = Answer()
-        self._put_off.append((answer, sql, parameters))
-        if len(self._put_off) >= TOGETHER or not self._open:
-            self._flush()
-        return lambda: self._said_to(answer)
+        if not self._open:
+            self._ask((answer, sql, parameters))
+        else:
+            self._wire.say([(answer, sql, parameters)])
+            if self._wire.unheard >= UNHEARD:
+                self._wire.hear()
+        return lambda: self._heard(answer)
 
-    def _said_to(self, answer: Answer) -> Answer:
+    def _heard(self, answer: Answer) -> Answer:
         if not answer.is_there:
-            self._flush()
+            self._hear()
         return answer
 
-    def _flush(self) -> None:
-        if self._put_off:
-            self._send()
+    def _hear(self) -> None:
+        if self._wire is not None and self._wire.unheard:
+            self._wire.hear()
 
-    def _send(self, *last: Call) -> Any:
-        calls, self._put_off = [*self._put_off, *last], []
-        self._again(lambda: self._said(calls))
-        return calls[-1][0]
+    def _ask(self, *calls: Call) -> None:
+        self._again(lambda: self._asked(calls))
 
-    def _said(self, calls: Sequence[Call]) -> None:
+    def _asked(self, calls: Sequence[Call]) -> None:
         assert self._wire is not None
         self._wire.send(calls)
 
@@ -174,15 +177,17 @@ class Connection:
 
     def rollback(self) -> None:
         """Roll back."""
-        self._put_off = []
         try:
+            # What was sent must have ended, however it did: after an error the server reads nothing but the end of it.
+            with suppress(self._psycopg.Error):
+                self._hear()
             self.execute("ROLLBACK")
         finally:
             self._open = False
 
     def script(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """Run SQL that names tables without their schema and parameters by ``?``, and return its rows."""
-        self._flush()
+        self._hear()
         if not self.is_inside:
             self.execute("SELECT 1")  # what finds out that the connection was lost, and replaces it
             with self._raw.transaction():

@@ -1,4 +1,4 @@
-"""A session with PostgreSQL: what nobody waits for goes with what somebody does, for a round trip costs more."""
+"""A session with PostgreSQL: what nobody waits for is sent, and answered together with what somebody does wait for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 5000
 """How many rows one INSERT takes at most."""
 
 SMALL = 500
-"""How many rows an INSERT has at most that is put off."""
+"""How many rows an INSERT has at most whose answer is heard later."""
 
 
 class PostgresSession(Session):
@@ -31,7 +31,7 @@ class PostgresSession(Session):
     def many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; an INSERT takes them as one list for each column.
 
-        In a transaction nobody waits for it: it goes with the next statement, or with the commit.
+        In a transaction nobody waits for it: its answer comes with that to the next question, or to the commit.
         """
         if len(rows) == 1:
             self._send(statement.sql, rows[0], 1)
@@ -44,26 +44,26 @@ class PostgresSession(Session):
 
     def _send(self, sql: str, parameters: Sequence[Any], rows: int) -> None:
         if self.writes and rows <= SMALL:
-            self._raw.put_off(sql, parameters)
+            self._raw.send(sql, parameters)
         else:
             self._raw.execute(sql, parameters)
 
     def later(self, statement: Statement, **values: Any) -> None:
-        """Run a statement together with the next one, or with the commit."""
+        """Run a statement whose answer comes with that to the next question, or to the commit."""
         self._send(*statement.say(values), 1)
 
     def ahead(self, statement: Statement, **values: Any) -> Callable[[], list[Row]]:
-        """Ask for rows that are needed after the next statement, and return what gives them then."""
+        """Ask for rows that are needed later, and return what gives them then."""
         if not self.writes:
             return super().ahead(statement, **values)
-        answer = self._raw.put_off(*statement.say(values))
+        answer = self._raw.send(*statement.say(values))
         return lambda: answer().fetchall()
 
     def change(self, statement: Statement, **values: Any) -> Callable[[], int]:
-        """Run a statement together with the next one, or with the commit; returns what gives how much it changed."""
+        """Run a statement, and return what gives how many rows it changed, once that is asked."""
         if not self.writes:
             return super().change(statement, **values)
-        answer = self._raw.put_off(*statement.say(values))
+        answer = self._raw.send(*statement.say(values))
         return lambda: int(answer().rowcount)
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from flowkit import PostgresStore, RunBuilder, RunStatus, Runtime, StepContext, executor, package
 from flowkit.model.step import Settlement
-from flowkit.store.postgres_wire import Call, Wire
+from flowkit.store.postgres_wire import Wire
 from tests.places import Place
 from tests.store.flow import Flow, again, plan, step, success
 
@@ -29,13 +27,13 @@ def one_step(run: RunBuilder) -> None:
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collect of each round trip how many statements went with it."""
     found: list[int] = []
-    send = Wire.send
+    hear = Wire.hear
 
-    def counted(wire: Wire, calls: Sequence[Call]) -> None:
-        found.append(len(calls))
-        send(wire, calls)
+    def counted(wire: Wire) -> None:
+        found.append(wire.unheard)
+        hear(wire)
 
-    monkeypatch.setattr(Wire, "send", counted)
+    monkeypatch.setattr(Wire, "hear", counted)
     return found
 
 
