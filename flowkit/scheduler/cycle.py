@@ -13,11 +13,11 @@ from flowkit.model.events import Event
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.choose import Line, Turns, choose, limited, next_tokens
+from flowkit.scheduler.opening import Opening
 from flowkit.scheduler.owed import Owed
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
 from flowkit.scheduler.turned import Taken, Turned
-from flowkit.store.batch import Batch
 from flowkit.store.database import Session
 from flowkit.store.engine import Engine
 from flowkit.store.glances import Lane
@@ -95,10 +95,9 @@ class Cycle:
 
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
-        batch = engine.outcomes.batch(inbox) if inbox else None
-        looking = self._looking(batch, demand)
-        first = [*(batch.first if batch is not None else ()), *(looking.first if looking is not None else ())]
-        with engine.write(first) as tx:
+        opening = Opening(engine, self._search, inbox, demand)
+        with engine.write(opening) as tx:
+            batch, looking = opening.made()
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if batch is not None:
                 settled = engine.outcomes.settle(tx, batch, tally)
@@ -168,13 +167,6 @@ class Cycle:
             return
         turned.promoted += tally.promoted
         turned.events += events
-
-    def _looking(self, batch: Batch | None, demand: Demand) -> Looking | None:
-        # Where one of the outcomes may make its own step ready again, it is asked after that what is ready.
-        if not demand.slots or (batch is not None and not batch.is_plain):
-            return None
-        mine = max((item.settlement.leased.run_key for item in batch.items), default=None) if batch else None
-        return self._search.looking(demand, mine, settles=batch is not None)
 
     def _take(self, tx: Session, demand: Demand, tally: Tally, looking: Looking | None = None) -> Taken:
         if not demand.slots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from flowkit.errors import StoreError
@@ -36,8 +36,8 @@ class Connector(Protocol):
     def join(self, raw: Any) -> Any:
         """Return the program's own connection as a session can speak to it."""
 
-    def begin(self, raw: Any, first: Sequence[Asked] = ()) -> list[list[Row]]:
-        """Open a transaction with its *first* statements, and return the rows of each."""
+    def begin(self, raw: Any, first: Iterable[Asked] = ()) -> list[tuple[Asked, list[Row]]]:
+        """Open a transaction with its *first* statements, and return each with its rows."""
 
     def read(self, raw: Any) -> None:
         """Make a connection ready for reads without a transaction."""

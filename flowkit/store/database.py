@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -45,11 +45,12 @@ class Database:
         """Open a session for reading; inside a transaction of this thread it is that transaction's."""
         return self._joined(writes=False) or _Reading(self)
 
-    def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
+    def write(self, first: Iterable[Asked] = ()) -> AbstractContextManager[Session]:
         """Open a transaction that commits when the block ends and rolls back when it raises.
 
         Args:
-            first: asked for at once, where that spares a round trip; ``answer`` of the session gives its rows.
+            first: asked for at once, where that spares a round trip; ``answer`` of the session gives its rows. It may
+                be gone through while the transaction begins, and once more where that has to begin anew.
         """
         return self._joined(writes=True) or _Transaction(self, first)
 
@@ -213,7 +214,7 @@ class _Transaction:
 
     __slots__ = ("_connections", "_database", "_first", "_lent", "_session")
 
-    def __init__(self, database: Database, first: Sequence[Asked]) -> None:
+    def __init__(self, database: Database, first: Iterable[Asked]) -> None:
         self._database = database
         self._connections = database.connections
         self._first = first
@@ -224,7 +225,7 @@ class _Transaction:
         try:
             lent = self._lent = connections.borrow(writes=True)
             session = self._session = self._database.session(lent.raw, writes=True)
-            session.opened_with(first, connections.connector.begin(lent.raw, first))
+            session.opened_with(connections.connector.begin(lent.raw, first))
             self._database.enter(session)
         except BaseException as error:
             self._undo()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from flowkit.clock import Clock
@@ -72,7 +72,7 @@ class Engine:
         """Open a session for reading."""
         return self.db.read()
 
-    def write(self, first: Sequence[Asked] = ()) -> AbstractContextManager[Session]:
+    def write(self, first: Iterable[Asked] = ()) -> AbstractContextManager[Session]:
         """Open a transaction, perhaps with its *first* statements."""
         return self.db.write(first)
 

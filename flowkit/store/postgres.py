@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flowkit.clock import FollowingClock, Micros, SystemClock
@@ -142,23 +142,23 @@ class PostgresConnector:
             raise ConfigError(f"PostgresStore: database: {what}; set it on, for the role or in its options")
         return Connection(raw, self.dialect.schema)
 
-    def begin(self, raw: Connection, first: Sequence[Asked] = ()) -> list[list[Row]]:
-        """Open a transaction with its *first* statements, and return the rows of each; the server's time comes too."""
+    def begin(self, raw: Connection, first: Iterable[Asked] = ()) -> list[tuple[Asked, list[Row]]]:
+        """Open a transaction with its *first* statements, and return each with its rows; the time comes too."""
         # Behind a pooler the session is not ours, so what holds for it is said in each transaction.
         limits = () if raw.is_settled else _limits("LOCAL")
         lock = f"pg_advisory_xact_lock_shared({self.dialect.under_way})"
         raw.plan_anew()
         if self.clock is None:
             return raw.begin(self.dialect.begin, *limits, f"SELECT {lock}", first=first)[1]
-        rows: list[list[Row]] = []
+        answers: list[tuple[Asked, list[Row]]] = []
 
         def shown() -> Micros:
             told, found = raw.begin(self.dialect.begin, *limits, f"{TIME}, {lock}", first=first)
-            rows.extend(found)
+            answers.extend(found)
             return int(told[0][0])
 
         self.clock.ask(shown)
-        return rows
+        return answers
 
     def read(self, raw: Connection) -> None:
         """Make ready for reads: see to it that plans are fresh, and that the server's time is known well enough."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -77,19 +77,6 @@ class Connection:
         self._hear()
         self._again(lambda: self._cursor.executemany(sql, rows))
 
-    def _together(self, statements: Sequence[str], last: Sequence[Asked]) -> tuple[list[Row], list[list[Row]]]:
-        """Run several statements without parameters, and then perhaps some with them, in one round trip.
-
-        Returns the rows of the last one without parameters, and those of each of *last*.
-        """
-        if self._wire is None:
-            told = self._again(lambda: self._one_after_another(statements))
-            return told, [self.execute(*asked.say()).fetchall() for asked in last]
-        calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        asked: list[Call] = [(Answer(), *one.say()) for one in last]
-        self._ask(*calls, *asked)
-        return calls[-1][0].fetchall(), [answer.fetchall() for answer, _, _ in asked]
-
     def _one_after_another(self, statements: Sequence[str]) -> list[Row]:
         # Without parameters the server takes several statements for one, which it plans each time.
         cursor = self._cursor.execute("; ".join(statements))
@@ -159,14 +146,30 @@ class Connection:
         """Return the server's time."""
         return int(self.execute(TIME).fetchone()[0])
 
-    def begin(self, *statements: str, first: Sequence[Asked] = ()) -> tuple[list[Row], list[list[Row]]]:
+    def begin(self, *statements: str, first: Iterable[Asked] = ()) -> tuple[list[Row], list[tuple[Asked, list[Row]]]]:
         """Open a transaction with these statements, and perhaps its *first* ones of others, in one round trip.
 
-        Returns the rows of the last of the statements, and those of each of *first*.
+        The server begins while *first* is gone through, perhaps a second time. Returns the rows of the last of the
+        statements, and each of *first* with its own.
         """
-        told = self._together(statements, first)
+        if self._wire is None:
+            told = self._again(lambda: self._one_after_another(statements))
+            self._open = True
+            return told, [(asked, self.execute(*asked.say()).fetchall()) for asked in first]
+        begun: tuple[list[Row], list[tuple[Asked, list[Row]]]] = self._again(lambda: self._begun(statements, first))
         self._open = True
-        return told
+        return begun
+
+    def _begun(self, statements: Sequence[str], first: Iterable[Asked]) -> Any:
+        assert self._wire is not None
+        calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
+        if not first:
+            self._wire.send(calls)
+            return calls[-1][0].fetchall(), []
+        self._wire.say(calls)
+        asked = [(one, Answer()) for one in first]
+        self._wire.send([(answer, *one.say()) for one, answer in asked])
+        return calls[-1][0].fetchall(), [(one, answer.fetchall()) for one, answer in asked]
 
     def commit(self) -> str:
         """Commit, and return what the server says it did."""

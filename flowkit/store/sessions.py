@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,9 +31,9 @@ class Session:
         self.dialect = dialect
         self.writes = writes
 
-    def opened_with(self, first: Sequence[Asked], rows: Sequence[list[Row]]) -> None:
+    def opened_with(self, answers: Iterable[tuple[Asked, list[Row]]]) -> None:
         """Keep the rows of the statements that the transaction was opened with."""
-        self._answered = dict(zip(first, rows))
+        self._answered = dict(answers)
 
     def answer(self, asked: Asked) -> list[Row]:
         """Return the rows of what is asked: those that came with the beginning, if they did; once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -180,11 +180,13 @@ class SQLiteConnector:
         """Return the program's connection, as it is."""
         return raw
 
-    def begin(self, raw: Any, first: Sequence[Asked] = ()) -> list[list[Row]]:
-        """Open a transaction with its *first* statements, and return the rows of each."""
+    def begin(self, raw: Any, first: Iterable[Asked] = ()) -> list[tuple[Asked, list[Row]]]:
+        """Open a transaction with its *first* statements, and return each with its rows."""
+        # What makes them takes its time before other writers have to wait for this one.
+        first = list(first)
         self._verify()
         self._begin(raw)
-        return [raw.execute(*asked.say()).fetchall() for asked in first]
+        return [(asked, raw.execute(*asked.say()).fetchall()) for asked in first]
 
     def _begin(self, raw: Any) -> None:
         self._turns.begin(raw, self.dialect.begin)
