@@ -12,7 +12,7 @@ import itertools
 import re
 import selectors
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from flowkit.store.sessions import Row
 
@@ -20,7 +20,7 @@ PREPARED = 300
 """How many statements a connection keeps prepared: more than flowkit has."""
 
 _PLACE = re.compile("%[s%]")
-_OK, _ROWS = 1, 2  # what libpq calls PGRES_COMMAND_OK and PGRES_TUPLES_OK
+_WELL = (1, 2)  # what libpq calls PGRES_COMMAND_OK and PGRES_TUPLES_OK
 
 _Typed = tuple[str, tuple[int, ...]]
 """A statement, and the types of its parameters."""
@@ -125,12 +125,27 @@ class Wire:
             psycopg.Error: the first that the server refused; none that follows it was run.
             psycopg.OperationalError: the connection is lost.
         """
+        pg, refused = self._pg, list[Any]()
         try:
-            self._pg.pipeline_sync()
+            pg.pipeline_sync()
             self._flush()
-            refused = [result for taker in self._unheard if (result := self._take(taker)) is not None]
-            self._next()
-            self._pg.exit_pipeline_mode()
+            for taker in self._unheard:
+                while pg.is_busy():
+                    self._wait()
+                result = pg.get_result()
+                if pg.status:
+                    self._tell_lost()
+                pg.get_result()  # the end of this answer
+                if isinstance(taker, Answer):
+                    taker.give(result, self._transformer)
+                if result.status not in _WELL:
+                    refused.append(result)
+                    if not isinstance(taker, Answer):
+                        del self._names[taker]
+            while pg.is_busy():
+                self._wait()
+            pg.get_result()  # the end of all answers
+            pg.exit_pipeline_mode()
         except BaseException:
             self._give_up()
             raise
@@ -139,61 +154,44 @@ class Wire:
             raise self._psycopg.errors.error_from_result(refused[0], self._transformer.encoding)
 
     def _say(self, calls: Sequence[Call]) -> None:
-        dumped = [(answer, *self._dump(sql, parameters)) for answer, sql, parameters in calls]
+        transformer, auto, sent = self._transformer, self._auto, []
+        for answer, sql, parameters in calls:
+            values = transformer.dump_sequence(parameters, [auto] * len(parameters))
+            sent.append((answer, (sql, transformer.types or ()), values, transformer.formats))
         try:
             if not self._unheard:
                 self._pg.enter_pipeline_mode()
-            for call in dumped:
-                self._unheard += self._say_one(*call)
+            send, names, unheard = self._pg.send_query_prepared, self._names, self._unheard
+            for answer, typed, values, formats in sent:
+                send(names.get(typed) or self._prepare(typed), values, formats)
+                unheard.append(answer)
         except BaseException:
             self._give_up()
             raise
+
+    def _prepare(self, typed: _Typed) -> bytes:
+        """Have a statement prepared, and return its name."""
+        if len(self._names) >= PREPARED:
+            forgotten = self._names.pop(next(iter(self._names)))
+            self._pg.send_query_params(b"DEALLOCATE " + forgotten, None)
+            self._unheard.append(Answer())
+        name = self._names[typed] = b"flowkit_%d" % next(self._numbers)
+        self._pg.send_prepare(name, _numbered(typed[0]), typed[1])
+        self._unheard.append(typed)
+        return name
+
+    def _wait(self) -> None:
+        self._socket.select()
+        self._pg.consume_input()
+
+    def _tell_lost(self) -> NoReturn:
+        lost = self._pg.get_error_message(self._transformer.encoding)
+        raise self._psycopg.OperationalError(f"the connection is lost: {lost}")
 
     def _give_up(self) -> None:
         # Answers that are still under way would be taken for those to what is said next.
         self._raw.close()
         self._unheard = []
-
-    def _dump(self, sql: str, parameters: Sequence[Any]) -> tuple[_Typed, Sequence[Any], Sequence[Any]]:
-        transformer = self._transformer
-        dumped = transformer.dump_sequence(parameters, [self._auto] * len(parameters))
-        return (sql, tuple(transformer.types or ())), dumped, transformer.formats or ()
-
-    def _say_one(self, answer: Answer, typed: _Typed, dumped: Sequence[Any], formats: Sequence[Any]) -> list[_Taker]:
-        """Send one statement, which is prepared first if it was not; returns who takes the results, in order."""
-        name, takers = self._names.get(typed), list[_Taker]()
-        if name is None:
-            if len(self._names) >= PREPARED:
-                forgotten = self._names.pop(next(iter(self._names)))
-                self._pg.send_query_params(b"DEALLOCATE " + forgotten, None)
-                takers.append(Answer())
-            name = self._names[typed] = b"flowkit_%d" % next(self._numbers)
-            self._pg.send_prepare(name, _numbered(typed[0]), typed[1])
-            takers.append(typed)
-        self._pg.send_query_prepared(name, dumped, formats)
-        return [*takers, answer]
-
-    def _take(self, taker: _Taker) -> Any:
-        """Receive one result; returns it if the server refused the statement, or ran none after one it refused."""
-        result = self._next()
-        self._pg.get_result()
-        if isinstance(taker, Answer):
-            taker.give(result, self._transformer)
-        if result.status in (_OK, _ROWS):
-            return None
-        if not isinstance(taker, Answer):
-            del self._names[taker]
-        return result
-
-    def _next(self) -> Any:
-        while self._pg.is_busy():
-            self._socket.select()
-            self._pg.consume_input()
-        result = self._pg.get_result()
-        if self._pg.status:
-            lost = self._pg.get_error_message(self._transformer.encoding)
-            raise self._psycopg.OperationalError(f"the connection is lost: {lost}")
-        return result
 
     def _flush(self) -> None:
         while self._pg.flush():
