@@ -281,6 +281,15 @@ def test_a_lease_that_expires_in_a_run_that_is_being_canceled_ends_it(flow: Flow
     assert flow.settle(leased, success()) is not Verdict.SETTLED
 
 
+def test_an_outcome_is_settled_in_a_transaction_that_is_open_already(flow: Flow) -> None:
+    run = flow.start(step("a"))
+    leased = flow.lease_one()
+    with flow.engine.write():
+        turned = flow.turn([Settlement(leased, success(1), flow.clock.now())], slots=0)
+    assert turned.verdicts == [Verdict.SETTLED]
+    assert result_of(flow, run, "a") == b"1"
+
+
 def test_outcomes_that_are_settled_one_by_one_lose_no_lease_to_the_worker_that_holds_them(
     flow: Flow, place: Place
 ) -> None:

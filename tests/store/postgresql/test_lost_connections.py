@@ -10,6 +10,7 @@ import pytest
 
 from flowkit import PostgresStore, RunBuilder, Runtime, StepHandle, StoreUnavailable, SystemClock, executor, package
 from flowkit.store.engine import Engine
+from flowkit.store.statements import Asked, Statement
 from tests.postgres import Databases, PostgresPlace
 
 
@@ -63,6 +64,18 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced_unnoticed(
     with engine.read() as tx:
         assert engine.runs.find(tx, "nobody") is None
     end_sessions(place.url, place.name)
+    assert counted(engine) == 2
+
+
+def test_what_a_transaction_begins_with_is_asked_again_on_the_connection_that_replaces_a_lost_one(
+    engine: Engine, place: PostgresPlace
+) -> None:
+    asked = Asked(Statement("SELECT pg_current_xact_id()::text::bigint", ()), {})
+    count(engine, 1)
+    end_sessions(place.url, place.name)
+    with engine.write([asked]) as tx:
+        assert tx.answer(asked) == tx.script("SELECT pg_current_xact_id()::text::bigint")
+        tx.script("UPDATE meta SET number = number + 1 WHERE key = 'repairs'")
     assert counted(engine) == 2
 
 

@@ -65,6 +65,26 @@ def test_each_statement_of_a_trip_is_answered_in_order_and_sees_those_before_it(
     assert (counted.fetchone(), found.fetchall(), changed.fetchall()) == ((3,), [(2,), (3,)], [])
 
 
+def test_what_is_said_is_answered_once_it_is_heard_with_what_is_said_last(wire: Wire) -> None:
+    said = [(Answer(), "INSERT INTO kept (number) VALUES (%s)", (number,)) for number in range(3)]
+    for call in said:
+        wire.say([call])
+    assert wire.unheard >= 3
+    assert [answer.is_there for answer, *_ in said] == [False] * 3
+    assert ask(wire, "SELECT count(*) FROM kept") == [(3,)]
+    assert wire.unheard == 0
+    assert [answer.rowcount for answer, *_ in said] == [1, 1, 1]
+
+
+def test_what_is_said_and_refused_is_told_to_who_hears(wire: Wire) -> None:
+    for sql in ("INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT 'never prepared'"):
+        wire.say([(Answer(), sql, ())])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        wire.hear()
+    assert ask(wire, "SELECT count(*) FROM kept") == [(0,)]
+    assert ask(wire, "SELECT 'never prepared'") == [("never prepared",)]
+
+
 def test_of_what_is_refused_the_first_error_is_raised_and_the_connection_is_as_good_as_before(wire: Wire) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
         wire.send([(Answer(), sql, ()) for sql in ("INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT nothing")])
@@ -95,6 +115,15 @@ def test_the_statements_that_are_kept_prepared_do_not_add_up(
         for number in range(8):
             assert ask(wire, f"SELECT {number}") == [(number,)]
     assert prepared(raw) <= 5 + 1  # and what counts them
+
+
+def test_more_may_be_said_than_lies_ready_on_its_way_before_anybody_hears(wire: Wire) -> None:
+    text = "x" * 2_000_000
+    calls = [(Answer(), "SELECT %s::text", (text,)) for _ in range(8)]
+    for call in calls:
+        wire.say([call])
+    wire.hear()
+    assert all(answer.fetchall() == [(text,)] for answer, *_ in calls)
 
 
 def test_a_trip_may_be_larger_than_what_lies_ready_on_its_way_in_both_directions(wire: Wire) -> None:

@@ -1,7 +1,8 @@
-"""Statements that nobody waits for are sent with the next one, or with the commit: all of them count, or none does."""
+"""Statements that nobody waits for are run meanwhile and answered later: all of them count, or none does."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 import psycopg
@@ -9,7 +10,9 @@ import pytest
 
 from flowkit.store.engine import Engine
 from flowkit.store.lists import Marker
-from flowkit.store.statements import Statement
+from flowkit.store.statements import Asked, Statement
+from tests.postgres import PostgresPlace
+from tests.stories.telling import eventually
 
 
 @pytest.fixture
@@ -27,6 +30,38 @@ def select(engine: Engine) -> Statement:
 def stored(engine: Engine, select: Statement) -> list[str]:
     with engine.read() as tx:
         return [row[0] for row in tx.rows(select)]
+
+
+def test_the_server_runs_what_nobody_has_waited_for_yet(engine: Engine, place: PostgresPlace) -> None:
+    lock = Statement("SELECT pg_advisory_xact_lock(4711)", ())
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND granted"
+    with psycopg.connect(place.url, autocommit=True) as other, engine.write() as tx:
+        tx.later(lock)
+        eventually(lambda: other.execute(held).fetchone() == (1,))
+
+
+class FirstOnes:
+    """What a transaction begins with; says, while it is made, how many transactions of flowkit's are under way."""
+
+    def __init__(self, select: Statement, other: psycopg.Connection[tuple[int]]) -> None:
+        self.asked = Asked(select, {})
+        self._other = other
+
+    def __iter__(self) -> Iterator[Asked]:
+        begun = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flowkit' AND xact_start IS NOT NULL"
+        eventually(lambda: self._other.execute(f"{begun} AND datname = current_database()").fetchone() == (1,))
+        yield self.asked
+
+
+def test_a_transaction_begins_while_its_first_statements_are_made(
+    engine: Engine, insert: Statement, select: Statement, place: PostgresPlace
+) -> None:
+    with engine.write() as tx:
+        tx.many(insert, [("test a", 1)])
+    with psycopg.connect(place.url, autocommit=True) as other:
+        first = FirstOnes(select, other)
+        with engine.write(first) as tx:
+            assert tx.answer(first.asked) == [("test a",)]
 
 
 def test_what_nothing_follows_goes_with_the_commit(engine: Engine, insert: Statement, select: Statement) -> None:
@@ -66,6 +101,23 @@ def test_what_is_rolled_back_is_not_sent_later(engine: Engine, insert: Statement
         raise ZeroDivisionError
     with engine.write() as tx:
         tx.many(insert, [("test b", 1)])
+    assert stored(engine, select) == ["test b"]
+
+
+def test_one_that_was_refused_before_anybody_heard_of_it_is_no_trouble_to_what_comes_after_the_rollback(
+    engine: Engine, insert: Statement, select: Statement
+) -> None:
+    process, spoke = Statement("SELECT pg_backend_pid()", ()), []
+    with suppress(ZeroDivisionError), engine.write() as tx:
+        spoke += tx.rows(process)
+        tx.many(insert, [("test a", 1)])
+        tx.many(insert, [("test a", 2)])
+        raise ZeroDivisionError
+    with engine.write() as tx:
+        tx.many(insert, [("test b", 1)])
+        assert tx.rows(select) == [("test b",)]
+        # The connection is as good as before.
+        assert tx.rows(process) == spoke
     assert stored(engine, select) == ["test b"]
 
 
