@@ -13,7 +13,7 @@ from flowkit.model.events import Event
 from flowkit.model.outcome import Failed, StepError
 from flowkit.model.step import LeasedStep, Settlement
 from flowkit.scheduler.choose import Line, Turns, choose, limited, next_tokens
-from flowkit.scheduler.opening import Opening
+from flowkit.scheduler.opening import FEW, Opening
 from flowkit.scheduler.owed import Owed
 from flowkit.scheduler.search import Demand, Looking, Search
 from flowkit.scheduler.sweep import Sweeper
@@ -96,7 +96,8 @@ class Cycle:
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
         opening = Opening(engine, self._search, inbox, demand)
-        with engine.write(opening) as tx:
+        # Where there is much to be made, it takes the processor from the server, and from others who make as much.
+        with engine.write(opening if len(inbox) <= FEW else list(opening)) as tx:
             batch, looking = opening.made()
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)
             if batch is not None:

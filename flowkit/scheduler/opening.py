@@ -10,6 +10,9 @@ from flowkit.store.batch import Batch
 from flowkit.store.engine import Engine
 from flowkit.store.statements import Asked
 
+FEW = 8
+"""Of how many outcomes at most the first statements are made while the transaction begins."""
+
 
 class Opening:
     """The first statements of a pass, which are made while its transaction begins."""

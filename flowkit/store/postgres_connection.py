@@ -85,10 +85,13 @@ class Connection:
         rows: list[Row] = cursor.fetchall() if cursor.description else []
         return rows
 
-    def send(self, sql: str, parameters: Sequence[Any]) -> Callable[[], Any]:
+    def send(self, sql: str, parameters: Sequence[Any], *, more: bool = False) -> Callable[[], Any]:
         """Have the server run a statement, and go on meanwhile; returns what gives its answer.
 
         In a transaction of our own, and where answers can be heard later; elsewhere it is waited for.
+
+        Args:
+            more: others follow, with which it goes.
         """
         if self._wire is None:
             told = _Told(self.execute(sql, parameters))
@@ -97,7 +100,7 @@ class Connection:
         if not self._open:
             self._ask((answer, sql, parameters))
         else:
-            self._wire.say([(answer, sql, parameters)])
+            self._wire.say([(answer, sql, parameters)], more=more)
             if self._wire.unheard >= UNHEARD:
                 self._wire.hear()
         return lambda: self._heard(answer)
@@ -163,10 +166,8 @@ class Connection:
     def _begun(self, statements: Sequence[str], first: Iterable[Asked]) -> Any:
         assert self._wire is not None
         calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        if not first:
-            self._wire.send(calls)
-            return calls[-1][0].fetchall(), []
-        self._wire.say(calls)
+        # With what is made already it goes together.
+        self._wire.say(calls, more=isinstance(first, Sequence))
         asked = [(one, Answer()) for one in first]
         self._wire.send([(answer, *one.say()) for one, answer in asked])
         return calls[-1][0].fetchall(), [(one, answer.fetchall()) for one, answer in asked]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowkit.clock import FollowingClock, Micros
-from flowkit.store.sessions import Row, Session
+from flowkit.clock import Clock, FollowingClock, Micros
+from flowkit.store.dialect import Dialect
+from flowkit.store.sessions import FEW, Row, Session
 from flowkit.store.statements import Statement
 
 ROWS_AT_ONCE = 5000
@@ -20,7 +21,11 @@ SMALL = 500
 class PostgresSession(Session):
     """A session with PostgreSQL."""
 
-    __slots__ = ()
+    __slots__ = ("_is_bulky",)
+
+    def __init__(self, raw: Any, clock: Clock, dialect: Dialect, *, writes: bool) -> None:
+        super().__init__(raw, clock, dialect, writes=writes)
+        self._is_bulky = False
 
     def exact_now(self) -> Micros:
         """Return the engine's time, asked of the server if it is the server's."""
@@ -43,8 +48,9 @@ class PostgresSession(Session):
                 self._send(statement.bulk, [list(column) for column in zip(*some)], len(some))
 
     def _send(self, sql: str, parameters: Sequence[Any], rows: int) -> None:
+        self._is_bulky |= rows > FEW
         if self.writes and rows <= SMALL:
-            self._raw.send(sql, parameters)
+            self._raw.send(sql, parameters, more=self._is_bulky)
         else:
             self._raw.execute(sql, parameters)
 
@@ -56,14 +62,14 @@ class PostgresSession(Session):
         """Ask for rows that are needed later, and return what gives them then."""
         if not self.writes:
             return super().ahead(statement, **values)
-        answer = self._raw.send(*statement.say(values))
+        answer = self._raw.send(*statement.say(values), more=self._is_bulky)
         return lambda: answer().fetchall()
 
     def change(self, statement: Statement, **values: Any) -> Callable[[], int]:
         """Run a statement, and return what gives how many rows it changed, once that is asked."""
         if not self.writes:
             return super().change(statement, **values)
-        answer = self._raw.send(*statement.say(values))
+        answer = self._raw.send(*statement.say(values), more=self._is_bulky)
         return lambda: int(answer().rowcount)
 
     def script(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

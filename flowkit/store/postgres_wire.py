@@ -104,14 +104,19 @@ class Wire:
         self._say(calls)
         self.hear()
 
-    def say(self, calls: Sequence[Call]) -> None:
+    def say(self, calls: Sequence[Call], *, more: bool = False) -> None:
         """Send statements, for the server to begin with; their answers are heard later.
+
+        Args:
+            more: others follow, with which they go.
 
         Raises:
             psycopg.DataError: a parameter cannot be sent; nothing was.
             psycopg.OperationalError: the connection is lost.
         """
         self._say(calls)
+        if more:
+            return
         try:
             self._flush()
         except BaseException:

@@ -46,6 +46,23 @@ def test_a_link_of_a_chain_is_two_round_trips_its_beginning_and_its_commit(flow:
         assert (leased.id, len(trips)) == (name, 2)
 
 
+@pytest.mark.parametrize(("outcomes", "goes_ahead"), [(1, True), (20, False)])
+def test_a_pass_of_few_outcomes_has_the_server_run_what_nobody_waits_for_and_one_of_many_sends_it_together(
+    flow: Flow, trips: list[int], monkeypatch: pytest.MonkeyPatch, outcomes: int, goes_ahead: bool
+) -> None:
+    sent: list[None] = []
+    flush = Wire._flush
+    monkeypatch.setattr(Wire, "_flush", lambda wire: sent.append(None) or flush(wire))
+    flow.start(plan(*[step(f"a{n}") for n in range(outcomes)], step("b"), after={"b": ["a0"]}))
+    inbox = [Settlement(one, success(1), flow.clock.now()) for one in flow.turn(slots=outcomes).leased]
+    del trips[:], sent[:]
+
+    assert [one.id for one in flow.turn(inbox, kinds=WORK).leased] == ["b"]
+
+    assert len(trips) == 2
+    assert (len(sent) > 2) is goes_ahead
+
+
 def test_what_comes_next_is_asked_for_once_more_after_an_outcome_that_may_make_its_own_step_ready(
     flow: Flow, trips: list[int]
 ) -> None:
