@@ -76,8 +76,8 @@ class IdSource:
 class FollowingClock(SystemClock):
     """Another machine's clock: what it told last, and how much time has passed here since, on a clock that never steps.
 
-    It is behind that machine by the time its quickest answer was under way, and never ahead by more than what two
-    clocks drift apart between two answers.
+    It is behind that machine by the time its quickest answer was under way, with what was done meanwhile, and never
+    ahead by more than what two clocks drift apart between two answers.
     """
 
     def __init__(self) -> None:

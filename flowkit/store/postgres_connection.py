@@ -14,8 +14,8 @@ from flowkit.store.sessions import Row
 from flowkit.store.statements import Asked
 
 TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-UNHEARD = 16
-"""How many statements are sent at most before the answers are heard."""
+UNHEARD = 32
+"""How many answers, and ends of units of them, there are at most before they are heard."""
 
 PLAN_SECONDS, PLAN_USES = 1.0, 16
 """How long the plans of statements are kept, and for how many transactions or reads at least."""
@@ -100,7 +100,7 @@ class Connection:
         if not self._open:
             self._ask((answer, sql, parameters))
         else:
-            self._wire.say([(answer, sql, parameters)], more=more)
+            (self._wire.add if more else self._wire.say)([(answer, sql, parameters)])
             if self._wire.unheard >= UNHEARD:
                 self._wire.hear()
         return lambda: self._heard(answer)
@@ -166,8 +166,11 @@ class Connection:
     def _begun(self, statements: Sequence[str], first: Iterable[Asked]) -> Any:
         assert self._wire is not None
         calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        # With what is made already it goes together.
-        self._wire.say(calls, more=isinstance(first, Sequence))
+        if isinstance(first, Sequence):
+            self._wire.add(calls)
+        else:
+            # No unit: should it be refused to begin, nothing of what comes first may be run by itself.
+            self._wire.say(calls, ends=False)
         asked = [(one, Answer()) for one in first]
         self._wire.send([(answer, *one.say()) for one, answer in asked])
         return calls[-1][0].fetchall(), [(one, answer.fetchall()) for one, answer in asked]

@@ -68,8 +68,8 @@ class Answer:
 Call = tuple[Answer, str, Sequence[Any]]
 """What takes the answer to a statement, the statement, and its parameters."""
 
-_Taker = Answer | _Typed
-"""What takes a result: the answer to a statement, or one that was prepared."""
+_Taker = Answer | _Typed | None
+"""What takes a result: the answer to a statement, one that was prepared, or nothing, at the end of a unit."""
 
 
 class Wire:
@@ -104,20 +104,30 @@ class Wire:
         self._say(calls)
         self.hear()
 
-    def say(self, calls: Sequence[Call], *, more: bool = False) -> None:
-        """Send statements, for the server to begin with; their answers are heard later.
-
-        Args:
-            more: others follow, with which they go.
+    def add(self, calls: Sequence[Call]) -> None:
+        """Put statements down to be sent with those that follow.
 
         Raises:
-            psycopg.DataError: a parameter cannot be sent; nothing was.
+            psycopg.DataError: a parameter cannot be sent.
+        """
+        self._say(calls)
+
+    def say(self, calls: Sequence[Call], *, ends: bool = True) -> None:
+        """Send statements, for the server to run; their answers are heard later.
+
+        Args:
+            ends: they are a unit. After it the server waits for the client as for one that is idle in its transaction,
+                with the same patience; and what follows is run also where one of these was refused.
+
+        Raises:
+            psycopg.DataError: a parameter cannot be sent.
             psycopg.OperationalError: the connection is lost.
         """
         self._say(calls)
-        if more:
-            return
         try:
+            if ends:
+                self._pg.pipeline_sync()
+                self._unheard.append(None)
             self._flush()
         except BaseException:
             self._give_up()
@@ -134,12 +144,14 @@ class Wire:
         try:
             pg.pipeline_sync()
             self._flush()
-            for taker in self._unheard:
+            for taker in (*self._unheard, None):
                 while pg.is_busy():
                     self._wait()
                 result = pg.get_result()
                 if pg.status:
                     self._tell_lost()
+                if taker is None:
+                    continue
                 pg.get_result()  # the end of this answer
                 if isinstance(taker, Answer):
                     taker.give(result, self._transformer)
@@ -147,9 +159,6 @@ class Wire:
                     refused.append(result)
                     if not isinstance(taker, Answer):
                         del self._names[taker]
-            while pg.is_busy():
-                self._wait()
-            pg.get_result()  # the end of all answers
             pg.exit_pipeline_mode()
         except BaseException:
             self._give_up()

@@ -64,6 +64,17 @@ def test_a_transaction_begins_while_its_first_statements_are_made(
             assert tx.answer(first.asked) == [("test a",)]
 
 
+def test_where_it_is_refused_to_begin_nothing_of_what_comes_first_is_run(
+    engine: Engine, insert: Statement, select: Statement
+) -> None:
+    first = (Asked(insert, {"key": f"test {name}", "number": 1}) for name in "ab")
+    with engine.db.connections.lent(writes=True) as lent:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            lent.raw.begin("SELECT 1 / 0", first=first)
+        lent.raw.rollback()
+    assert stored(engine, select) == []
+
+
 def test_what_nothing_follows_goes_with_the_commit(engine: Engine, insert: Statement, select: Statement) -> None:
     with engine.write() as tx:
         tx.many(insert, [("test a", 1)])

@@ -12,6 +12,7 @@ import pytest
 from flowkit.store import postgres_wire
 from flowkit.store.postgres_wire import Answer, Wire
 from tests.postgres import PostgresPlace
+from tests.stories.telling import eventually
 
 
 @pytest.fixture
@@ -77,12 +78,24 @@ def test_what_is_said_is_answered_once_it_is_heard_with_what_is_said_last(wire: 
 
 
 def test_what_is_said_and_refused_is_told_to_who_hears(wire: Wire) -> None:
-    for sql in ("INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT 'never prepared'"):
+    for sql in ("BEGIN", "INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT 'never prepared'", "COMMIT"):
         wire.say([(Answer(), sql, ())])
     with pytest.raises(psycopg.errors.DivisionByZero):
         wire.hear()
     assert ask(wire, "SELECT count(*) FROM kept") == [(0,)]
     assert ask(wire, "SELECT 'never prepared'") == [("never prepared",)]
+
+
+def test_to_the_server_a_client_that_says_no_more_is_idle_in_its_transaction(
+    place: PostgresPlace, raw: psycopg.Connection[Any], wire: Wire
+) -> None:
+    # Else the locks of a host that is cut off just then would be held for as long as its connection seems to be there.
+    wire.say([(Answer(), "BEGIN", ())])
+    wire.say([(Answer(), "INSERT INTO kept VALUES (1)", ())])
+    state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    with psycopg.connect(place.url, autocommit=True) as other:
+        eventually(lambda: other.execute(state, (raw.info.backend_pid,)).fetchone() == ("idle in transaction",))
+    wire.hear()
 
 
 def test_of_what_is_refused_the_first_error_is_raised_and_the_connection_is_as_good_as_before(wire: Wire) -> None:
