@@ -218,7 +218,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "expired leases are taken back before the inbox is settled",
         "2.4: settles its inbox, then reclaims",
-        ("scheduler.cycle:Cycle._turn", "batch.first if batch is not None else ()", ""),
+        ("scheduler.opening:Opening.__iter__", "yield from batch.first", "yield from ()"),
         (
             "scheduler.cycle:Cycle._turn",
             "if batch is not None:",
