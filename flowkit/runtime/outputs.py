@@ -5,12 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from flowkit.errors import (
-    ResultNotFound,
-    RunCanceled,
-    RunFailed,
-    StepNotFound,
-)
+from flowkit.errors import ResultNotFound, RunCanceled, RunFailed, StepNotFound
 from flowkit.model.definitions import ANY
 from flowkit.model.states import RunStatus, StepStatus
 from flowkit.model.step import Step

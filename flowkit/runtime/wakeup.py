@@ -100,9 +100,10 @@ class Wakeups:
             self._expected.pop(run_id, None)
             waiting = list(self._runs.get(run_id, ()))
         for signal in waiting:
+            # First, and also where there is none: of an end before, after which the run was retried, nothing may stay.
+            output = signal.output
+            signal.value = result_of(run_id, output) if result_of is not None and output is not None else None
             signal.ended = status
-            if result_of is not None and signal.output is not None:
-                signal.value = result_of(run_id, signal.output)
             signal.set()
 
     def expect(self, run_id: str, output: str | None = None) -> None:

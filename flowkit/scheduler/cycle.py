@@ -96,7 +96,7 @@ class Cycle:
     def _turn(self, inbox: Sequence[Settlement], demand: Demand, *, sweeps: bool = True) -> Turned:
         engine, turned = self._engine, Turned()
         opening = Opening(engine, self._search, inbox, demand)
-        # Where there is much to be made, it takes the processor from the server, and from others who make as much.
+        # A large pass keeps its processor and the server busy as it is: what it asks first is sent together.
         with engine.write(opening if len(inbox) <= FEW else list(opening)) as tx:
             batch, looking = opening.made()
             tally = Tally(tx.now(), worker_id=self._worker_id, listening=self.listening)

@@ -10,8 +10,9 @@ import pytest
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
-from flowkit.runtime.wakeup import EXPECTED, Wakeups, WorkSignal
+from flowkit.runtime.wakeup import EXPECTED, Ended, Wakeups, WorkSignal
 from flowkit.store.notices import ANYTHING, WORK, ended, ended_run
+from flowkit.store.views_results import StoredValue
 from flowkit.store.watching import FileWatcher
 
 
@@ -151,3 +152,12 @@ def test_of_many_runs_that_are_expected_to_end_the_oldest_are_forgotten() -> Non
         wakeups.expect(str(number))
 
     assert [wakeups.expects("0"), wakeups.expects("1"), wakeups.expects(str(EXPECTED))] == [False, True, True]
+
+
+def test_what_a_run_handed_over_before_it_was_retried_is_not_told_with_its_next_end() -> None:
+    wakeups = Wakeups(None)
+    wakeups.expect("one", "a")
+    with wakeups.run("one") as signal:
+        wakeups.ended("one", RunStatus.FAILED, lambda run, step: StoredValue("kind", b"1"))
+        wakeups.ended("one", RunStatus.SUCCEEDED)  # as another process tells it
+        assert signal.for_good == Ended(RunStatus.SUCCEEDED)
