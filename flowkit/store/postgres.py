@@ -103,7 +103,11 @@ class PostgresConnector:
 
     def dial(self) -> Any:
         """Open one raw connection, once."""
+        numeric = self._psycopg.types.numeric
         raw = self._psycopg.connect(**{**self._arguments, **SPOKEN}, autocommit=True, prepare_threshold=None)
+        # A number's type would depend on how large it is, and with it which statement is prepared.
+        for dumper in (numeric.Int8Dumper, numeric.Int8BinaryDumper):  # that of numbers in a list, and of others
+            raw.adapters.register_dumper(int, dumper)
         try:
             if not _conforms(raw):
                 raw.execute("SET standard_conforming_strings = on")

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowkit.clock import Micros, SystemClock
 from flowkit.errors import MissingExtra
-from flowkit.store.postgres_wire import Answer, Call, Wire
+from flowkit.store.postgres_wire import Answer, Wire
 from flowkit.store.sessions import Row
 from flowkit.store.statements import Asked
 
@@ -68,9 +68,7 @@ class Connection:
         """Run one statement; returns what its rows are fetched from."""
         if self._wire is None:
             return self._again(lambda: self._cursor.execute(sql, parameters, prepare=self._prepare))
-        answer = Answer()
-        self._ask((answer, sql, parameters))
-        return answer
+        return self._again(lambda: self._asked(sql, parameters))
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row; they are sent together."""
@@ -93,16 +91,18 @@ class Connection:
         Args:
             more: others follow, with which it goes.
         """
-        if self._wire is None:
+        wire = self._wire
+        if wire is None:
             told = _Told(self.execute(sql, parameters))
             return lambda: told
-        answer = Answer()
         if not self._open:
-            self._ask((answer, sql, parameters))
-        else:
-            (self._wire.add if more else self._wire.say)([(answer, sql, parameters)])
-            if self._wire.unheard >= UNHEARD:
-                self._wire.hear()
+            found = self.execute(sql, parameters)
+            return lambda: found
+        answer = wire.put(sql, parameters)
+        if not more:
+            wire.send()
+        if wire.unheard >= UNHEARD:
+            wire.hear()
         return lambda: self._heard(answer)
 
     def _heard(self, answer: Answer) -> Answer:
@@ -114,12 +114,11 @@ class Connection:
         if self._wire is not None and self._wire.unheard:
             self._wire.hear()
 
-    def _ask(self, *calls: Call) -> None:
-        self._again(lambda: self._asked(calls))
-
-    def _asked(self, calls: Sequence[Call]) -> None:
+    def _asked(self, sql: str, parameters: Sequence[Any]) -> Answer:
         assert self._wire is not None
-        self._wire.send(calls)
+        answer = self._wire.put(sql, parameters)
+        self._wire.hear()
+        return answer
 
     def _again(self, run: Callable[[], Any]) -> Any:
         # A connection that was idle while the server went away is found out by the next statement. Outside of a
@@ -164,16 +163,20 @@ class Connection:
         return begun
 
     def _begun(self, statements: Sequence[str], first: Iterable[Asked]) -> Any:
-        assert self._wire is not None
-        calls: list[Call] = [(Answer(), sql, ()) for sql in statements]
-        if isinstance(first, Sequence):
-            self._wire.add(calls)
-        else:
-            # No unit: should it be refused to begin, nothing of what comes first may be run by itself.
-            self._wire.say(calls, ends=False)
-        asked = [(one, Answer()) for one in first]
-        self._wire.send([(answer, *one.say()) for one, answer in asked])
-        return calls[-1][0].fetchall(), [(one, answer.fetchall()) for one, answer in asked]
+        wire = self._wire
+        assert wire is not None
+        begun = [wire.put(sql) for sql in statements]
+        goes_ahead = not isinstance(first, Sequence)
+        # No unit: should it be refused to begin, nothing of what comes first may be run by itself.
+        if goes_ahead:
+            wire.send(ends=False)
+        asked = []
+        for one in first:
+            if goes_ahead:
+                wire.send(ends=False)
+            asked.append((one, wire.put(*one.say())))
+        wire.hear()
+        return begun[-1].fetchall(), [(one, answer.fetchall()) for one, answer in asked]
 
     def commit(self) -> str:
         """Commit, and return what the server says it did."""

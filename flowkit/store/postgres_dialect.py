@@ -85,8 +85,7 @@ class PostgresDialect:
 
     @staticmethod
     def _cell(name: str, column: int, type_: str) -> Any:
-        # As text, for a number's type depends on how large it is, and with it which statement is prepared.
-        return place(Marker(name, str, column)).cast(type_)
+        return place(Marker(name, column=column)).cast(type_)
 
     def batch(self, name: str, of: Any, *columns: str, texts: Collection[str] = ()) -> Any:
         """Return the bound rows as a table ``b``; what is not said to be text is a number."""

@@ -65,9 +65,6 @@ class Answer:
         return next(iter(self.fetchall()), None)
 
 
-Call = tuple[Answer, str, Sequence[Any]]
-"""What takes the answer to a statement, the statement, and its parameters."""
-
 _Taker = Answer | _Typed | None
 """What takes a result: the answer to a statement, one that was prepared, or nothing, at the end of a unit."""
 
@@ -99,31 +96,36 @@ class Wire:
         """How many answers there are to be heard."""
         return len(self._unheard)
 
-    def send(self, calls: Sequence[Call]) -> None:
-        """Send statements in one trip with what was said before, and give each call its answer; see ``hear``."""
-        self._say(calls)
-        self.hear()
-
-    def add(self, calls: Sequence[Call]) -> None:
-        """Put statements down to be sent with those that follow.
+    def put(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Put a statement down, which is sent with what follows, and return what will have its answer; see ``hear``.
 
         Raises:
-            psycopg.DataError: a parameter cannot be sent.
+            psycopg.DataError: a parameter cannot be sent; the statement is not put down.
         """
-        self._say(calls)
+        transformer = self._transformer
+        values = transformer.dump_sequence(parameters, [self._auto] * len(parameters))
+        typed, answer = (sql, transformer.types or ()), Answer()
+        try:
+            if not self._unheard:
+                self._pg.enter_pipeline_mode()
+            name = self._names.get(typed) or self._prepare(typed)
+            self._pg.send_query_prepared(name, values, transformer.formats)
+            self._unheard.append(answer)
+        except BaseException:
+            self._give_up()
+            raise
+        return answer
 
-    def say(self, calls: Sequence[Call], *, ends: bool = True) -> None:
-        """Send statements, for the server to run; their answers are heard later.
+    def send(self, *, ends: bool = True) -> None:
+        """Send what was put down, for the server to run; the answers are heard later.
 
         Args:
-            ends: they are a unit. After it the server waits for the client as for one that is idle in its transaction,
-                with the same patience; and what follows is run also where one of these was refused.
+            ends: it is a unit. After it the server waits for the client as for one that is idle in its transaction,
+                with the same patience; and what follows is run also where something of it was refused.
 
         Raises:
-            psycopg.DataError: a parameter cannot be sent.
             psycopg.OperationalError: the connection is lost.
         """
-        self._say(calls)
         try:
             if ends:
                 self._pg.pipeline_sync()
@@ -134,7 +136,7 @@ class Wire:
             raise
 
     def hear(self) -> None:
-        """Wait for the answers to all that was said, and give each call its own.
+        """Send what was put down and not sent, and wait for all answers; each is there then.
 
         Raises:
             psycopg.Error: the first that the server refused; none that follows it was run.
@@ -166,22 +168,6 @@ class Wire:
         self._unheard = []
         if refused:
             raise self._psycopg.errors.error_from_result(refused[0], self._transformer.encoding)
-
-    def _say(self, calls: Sequence[Call]) -> None:
-        transformer, auto, sent = self._transformer, self._auto, []
-        for answer, sql, parameters in calls:
-            values = transformer.dump_sequence(parameters, [auto] * len(parameters))
-            sent.append((answer, (sql, transformer.types or ()), values, transformer.formats))
-        try:
-            if not self._unheard:
-                self._pg.enter_pipeline_mode()
-            send, names, unheard = self._pg.send_query_prepared, self._names, self._unheard
-            for answer, typed, values, formats in sent:
-                send(names.get(typed) or self._prepare(typed), values, formats)
-                unheard.append(answer)
-        except BaseException:
-            self._give_up()
-            raise
 
     def _prepare(self, typed: _Typed) -> bytes:
         """Have a statement prepared, and return its name."""

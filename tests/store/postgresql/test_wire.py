@@ -28,9 +28,15 @@ def wire(raw: psycopg.Connection[Any]) -> Wire:
 
 
 def ask(wire: Wire, sql: str, *parameters: Any) -> list[Any]:
-    answer = Answer()
-    wire.send([(answer, sql, parameters)])
+    answer = wire.put(sql, parameters)
+    wire.hear()
     return answer.fetchall()
+
+
+def say(wire: Wire, sql: str, *parameters: Any) -> Answer:
+    answer = wire.put(sql, parameters)
+    wire.send()
+    return answer
 
 
 def prepared(raw: psycopg.Connection[Any]) -> int:
@@ -54,32 +60,27 @@ def test_values_come_back_as_they_went_in(wire: Wire, row: tuple[Any, ...]) -> N
 
 
 def test_each_statement_of_a_trip_is_answered_in_order_and_sees_those_before_it(wire: Wire) -> None:
-    calls = [
-        (Answer(), "INSERT INTO kept (number) SELECT n FROM unnest(%s::bigint[]) AS n", ([1, 2, 3],)),
-        (Answer(), "SELECT count(*) FROM kept", ()),
-        (Answer(), "UPDATE kept SET text = %s WHERE number > %s", ("x", 1)),
-        (Answer(), "SELECT number FROM kept WHERE text = %s ORDER BY number", ("x",)),
-    ]
-    wire.send(calls)
-    added, counted, changed, found = (answer for answer, *_ in calls)
+    added = wire.put("INSERT INTO kept (number) SELECT n FROM unnest(%s::bigint[]) AS n", ([1, 2, 3],))
+    counted = wire.put("SELECT count(*) FROM kept")
+    changed = wire.put("UPDATE kept SET text = %s WHERE number > %s", ("x", 1))
+    found = wire.put("SELECT number FROM kept WHERE text = %s ORDER BY number", ("x",))
+    wire.hear()
     assert (added.rowcount, changed.rowcount, changed.statusmessage) == (3, 2, "UPDATE 2")
     assert (counted.fetchone(), found.fetchall(), changed.fetchall()) == ((3,), [(2,), (3,)], [])
 
 
 def test_what_is_said_is_answered_once_it_is_heard_with_what_is_said_last(wire: Wire) -> None:
-    said = [(Answer(), "INSERT INTO kept (number) VALUES (%s)", (number,)) for number in range(3)]
-    for call in said:
-        wire.say([call])
+    said = [say(wire, "INSERT INTO kept (number) VALUES (%s)", number) for number in range(3)]
     assert wire.unheard >= 3
-    assert [answer.is_there for answer, *_ in said] == [False] * 3
+    assert [answer.is_there for answer in said] == [False] * 3
     assert ask(wire, "SELECT count(*) FROM kept") == [(3,)]
     assert wire.unheard == 0
-    assert [answer.rowcount for answer, *_ in said] == [1, 1, 1]
+    assert [answer.rowcount for answer in said] == [1, 1, 1]
 
 
 def test_what_is_said_and_refused_is_told_to_who_hears(wire: Wire) -> None:
     for sql in ("BEGIN", "INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT 'never prepared'", "COMMIT"):
-        wire.say([(Answer(), sql, ())])
+        say(wire, sql)
     with pytest.raises(psycopg.errors.DivisionByZero):
         wire.hear()
     assert ask(wire, "SELECT count(*) FROM kept") == [(0,)]
@@ -90,8 +91,8 @@ def test_to_the_server_a_client_that_says_no_more_is_idle_in_its_transaction(
     place: PostgresPlace, raw: psycopg.Connection[Any], wire: Wire
 ) -> None:
     # Else the locks of a host that is cut off just then would be held for as long as its connection seems to be there.
-    wire.say([(Answer(), "BEGIN", ())])
-    wire.say([(Answer(), "INSERT INTO kept VALUES (1)", ())])
+    say(wire, "BEGIN")
+    say(wire, "INSERT INTO kept VALUES (1)")
     state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
     with psycopg.connect(place.url, autocommit=True) as other:
         eventually(lambda: other.execute(state, (raw.info.backend_pid,)).fetchone() == ("idle in transaction",))
@@ -99,25 +100,33 @@ def test_to_the_server_a_client_that_says_no_more_is_idle_in_its_transaction(
 
 
 def test_of_what_is_refused_the_first_error_is_raised_and_the_connection_is_as_good_as_before(wire: Wire) -> None:
+    for sql in ("INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT nothing"):
+        wire.put(sql)
     with pytest.raises(psycopg.errors.DivisionByZero):
-        wire.send([(Answer(), sql, ()) for sql in ("INSERT INTO kept VALUES (1)", "SELECT 1 / 0", "SELECT nothing")])
+        wire.hear()
     assert ask(wire, "SELECT count(*) FROM kept") == [(0,)]
 
 
 def test_a_statement_that_could_not_be_prepared_is_once_it_can_be(wire: Wire) -> None:
     for _ in range(2):
+        wire.put("SELECT * FROM later")
+        wire.put("SELECT 2")
         with pytest.raises(psycopg.errors.UndefinedTable):
-            wire.send([(Answer(), "SELECT * FROM later", ()), (Answer(), "SELECT 2", ())])
-    wire.send([(Answer(), "CREATE TEMPORARY TABLE later AS SELECT 1", ())])
+            wire.hear()
+    ask(wire, "CREATE TEMPORARY TABLE later AS SELECT 1")
     assert ask(wire, "SELECT * FROM later") == [(1,)]
     assert ask(wire, "SELECT 2") == [(2,)]
 
 
-def test_what_cannot_be_sent_is_refused_before_anything_is(wire: Wire) -> None:
+def test_what_cannot_be_sent_is_refused_at_once_and_what_was_put_down_before_stays_so(wire: Wire) -> None:
     insert = "INSERT INTO kept (text) VALUES (%s)"
-    with pytest.raises(psycopg.DataError):
-        wire.send([(Answer(), insert, ("good",)), (Answer(), insert, ("no\0text",))])
-    assert ask(wire, "SELECT count(*) FROM kept") == [(0,)]
+    for before in ([], ["good"]):
+        for text in before:
+            wire.put(insert, (text,))
+        with pytest.raises(psycopg.DataError):
+            wire.put(insert, ("no\0text",))
+        assert wire.unheard >= len(before)
+        assert ask(wire, "SELECT text FROM kept") == [(text,) for text in before]
 
 
 def test_the_statements_that_are_kept_prepared_do_not_add_up(
@@ -132,18 +141,16 @@ def test_the_statements_that_are_kept_prepared_do_not_add_up(
 
 def test_more_may_be_said_than_lies_ready_on_its_way_before_anybody_hears(wire: Wire) -> None:
     text = "x" * 2_000_000
-    calls = [(Answer(), "SELECT %s::text", (text,)) for _ in range(8)]
-    for call in calls:
-        wire.say([call])
+    said = [say(wire, "SELECT %s::text", text) for _ in range(8)]
     wire.hear()
-    assert all(answer.fetchall() == [(text,)] for answer, *_ in calls)
+    assert all(answer.fetchall() == [(text,)] for answer in said)
 
 
 def test_a_trip_may_be_larger_than_what_lies_ready_on_its_way_in_both_directions(wire: Wire) -> None:
     text = "x" * 2_000_000
-    calls = [(Answer(), "SELECT %s::text", (text,)) for _ in range(8)]
-    wire.send(calls)
-    assert all(answer.fetchall() == [(text,)] for answer, *_ in calls)
+    answers = [wire.put("SELECT %s::text", (text,)) for _ in range(8)]
+    wire.hear()
+    assert all(answer.fetchall() == [(text,)] for answer in answers)
 
 
 def test_whoever_is_interrupted_while_answers_are_under_way_leaves_a_closed_connection(
