@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
@@ -139,11 +139,15 @@ class Wakeups:
 
     @contextmanager
     def worker(self, signal: WorkSignal) -> Iterator[None]:
-        """Have *signal* set whenever there may be work."""
+        """Have *signal* set whenever there may be work; other processes tell of theirs all the while, if they can."""
         with self._lock:
             self._workers.add(signal)
+        is_told = self._watcher is not None and self._watcher.is_told
         try:
-            yield
+            # A worker that begins to listen when it has nothing to do looks once more before it hears anything, and
+            # where it finds something each time, never comes to it.
+            with self.watching() if is_told else nullcontext():
+                yield
         finally:
             with self._lock:
                 self._workers.discard(signal)

@@ -37,6 +37,8 @@ class Listener:
         send: announces a notice there on one of the store's other connections.
     """
 
+    is_told = True
+
     def __init__(self, arguments: Mapping[str, Any], channel: str, send: Callable[[str], None]) -> None:
         self._psycopg = driver()
         self._arguments = arguments

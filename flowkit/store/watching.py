@@ -27,7 +27,13 @@ LINGER = 100
 
 
 class Watcher(Protocol):
-    """Looks out for what other processes commit."""
+    """Looks out for what other processes commit.
+
+    Attributes:
+        is_told: whether it costs nothing where nothing is committed, so that it need not stop while a worker is busy.
+    """
+
+    is_told: bool
 
     def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
         """Tell every notice until *stop* is set, or nobody has needed it for a while; runs in a thread of its own."""
@@ -42,6 +48,8 @@ class FileWatcher:
     Args:
         is_news: says of a change whether anybody else has committed; who wrote it itself has nothing to be told.
     """
+
+    is_told = False
 
     def __init__(self, path: Path, is_news: Callable[[], bool] = lambda: True) -> None:
         self._path = os.fspath(path)
