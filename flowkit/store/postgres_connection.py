@@ -106,7 +106,7 @@ class Connection:
         return lambda: self._heard(answer)
 
     def _heard(self, answer: Answer) -> Answer:
-        if not answer.is_there:
+        if answer.result is None:
             self._hear()
         return answer
 

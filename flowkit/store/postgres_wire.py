@@ -27,37 +27,35 @@ _Typed = tuple[str, tuple[int, ...]]
 
 
 class Answer:
-    """What the server answered to one statement, once it was sent; it is read as a cursor is."""
+    """What the server answered to one statement, once it was sent; it is read as a cursor is.
 
-    __slots__ = ("_result", "_transformer")
+    Attributes:
+        result: what libpq has of it, None until it is heard.
 
-    def __init__(self) -> None:
-        self._result: Any = None
-        self._transformer: Any = None
+    Args:
+        transformer: turns it into rows.
+    """
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the statement was sent."""
-        return self._result is not None
+    __slots__ = ("_transformer", "result")
+
+    def __init__(self, transformer: Any) -> None:
+        self._transformer = transformer
+        self.result: Any = None
 
     @property
     def rowcount(self) -> int:
         """How many rows were changed, or are there."""
-        return self._result.command_tuples or 0
+        return self.result.command_tuples or 0
 
     @property
     def statusmessage(self) -> str:
         """What the server says it did."""
-        return str(self._result.command_status.decode())
-
-    def give(self, result: Any, transformer: Any) -> None:
-        """Take the answer; what *transformer* knows turns it into rows."""
-        self._result, self._transformer = result, transformer
+        return str(self.result.command_status.decode())
 
     def fetchall(self) -> list[Row]:
         """Return all rows."""
-        self._transformer.set_pgresult(self._result)
-        rows: list[Row] = self._transformer.load_rows(0, self._result.ntuples, tuple)
+        self._transformer.set_pgresult(self.result)
+        rows: list[Row] = self._transformer.load_rows(0, self.result.ntuples, tuple)
         return rows
 
     def fetchone(self) -> Row | None:
@@ -104,7 +102,7 @@ class Wire:
         """
         transformer = self._transformer
         values = transformer.dump_sequence(parameters, [self._auto] * len(parameters))
-        typed, answer = (sql, transformer.types or ()), Answer()
+        typed, answer = (sql, transformer.types or ()), Answer(transformer)
         try:
             if not self._unheard:
                 self._pg.enter_pipeline_mode()
@@ -150,14 +148,13 @@ class Wire:
                 while pg.is_busy():
                     self._wait()
                 result = pg.get_result()
-                if pg.status:
+                if taker is not None:
+                    pg.get_result()  # the end of this answer
+                if result is None or (result.status not in _WELL and pg.status):
                     self._tell_lost()
-                if taker is None:
-                    continue
-                pg.get_result()  # the end of this answer
                 if isinstance(taker, Answer):
-                    taker.give(result, self._transformer)
-                if result.status not in _WELL:
+                    taker.result = result
+                if result.status not in _WELL and taker is not None:
                     refused.append(result)
                     if not isinstance(taker, Answer):
                         del self._names[taker]
@@ -174,7 +171,7 @@ class Wire:
         if len(self._names) >= PREPARED:
             forgotten = self._names.pop(next(iter(self._names)))
             self._pg.send_query_params(b"DEALLOCATE " + forgotten, None)
-            self._unheard.append(Answer())
+            self._unheard.append(Answer(self._transformer))
         name = self._names[typed] = b"flowkit_%d" % next(self._numbers)
         self._pg.send_prepare(name, _numbered(typed[0]), typed[1])
         self._unheard.append(typed)

@@ -102,10 +102,13 @@ def test_who_waits_for_a_run_is_told_how_it_ended() -> None:
 class Says:
     """Tells one notice of another process's, and then listens on in silence."""
 
-    def __init__(self, notice: str) -> None:
+    def __init__(self, notice: str, *, is_told: bool = False) -> None:
         self._notice = notice
+        self.is_told = is_told
+        self.was_asked = False
 
     def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        self.was_asked = True
         tell(self._notice)
         stop.wait()
 
@@ -130,6 +133,16 @@ def test_work_of_another_process_spares_a_worker_the_look_that_anything_needs(no
         assert signal.wait(30)
         assert signal.there_is_work is is_certain
     wakeups.close()
+
+
+def test_a_worker_hears_of_other_processes_also_while_it_is_busy_unless_it_has_to_look_for_that() -> None:
+    told, looks = Says(WORK, is_told=True), Says(WORK)
+    for watcher in (told, looks):
+        wakeups, signal = Wakeups(watcher), WorkSignal()
+        with wakeups.worker(signal):
+            assert watcher is looks or signal.wait(30)
+        wakeups.close()
+    assert (told.was_asked, looks.was_asked) == (True, False)
 
 
 def test_a_notice_of_a_later_flowkit_is_passed_over() -> None:

@@ -72,7 +72,7 @@ def test_each_statement_of_a_trip_is_answered_in_order_and_sees_those_before_it(
 def test_what_is_said_is_answered_once_it_is_heard_with_what_is_said_last(wire: Wire) -> None:
     said = [say(wire, "INSERT INTO kept (number) VALUES (%s)", number) for number in range(3)]
     assert wire.unheard >= 3
-    assert [answer.is_there for answer in said] == [False] * 3
+    assert [answer.result for answer in said] == [None] * 3
     assert ask(wire, "SELECT count(*) FROM kept") == [(3,)]
     assert wire.unheard == 0
     assert [answer.rowcount for answer in said] == [1, 1, 1]
