@@ -20,7 +20,7 @@ from benchmarks.flows import open_runtime
 from benchmarks.measure import seconds
 from flowkit import Runtime
 
-PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 2000")
+PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 1000")
 
 
 @frozen

@@ -30,7 +30,7 @@ _WAL_TRIES = 100
 # A log that is written over takes no new blocks of its file system: a commit to it took 0.14 ms where one to a log that
 # grows took 0.25. So it is begun anew after 8 MB; with 4 the commit that a checkpoint falls on, which takes 1 ms more,
 # was more than one of a hundred. Once a reader that held a checkpoint up has ended, a log of over 16 MB is cut back.
-_PRAGMAS = ("foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 2000", "journal_size_limit = 16384000")
+_PRAGMAS = ("foreign_keys = ON", "temp_store = MEMORY", "wal_autocheckpoint = 1000", "journal_size_limit = 16384000")
 MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ceph", "glusterfs", "lustre"})
 
