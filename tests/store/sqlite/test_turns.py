@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowkit.store import sqlite_turns
-from flowkit.store.sqlite_turns import BUSY_SECONDS, SHARED_SECONDS, Turns
+from flowkit.store.sqlite_turns import AT_ONCE, BUSY_SECONDS, SHARED_SECONDS, Turns
 from tests.store.clock import FakeClock
 
 BEGIN = "BEGIN IMMEDIATE"
@@ -128,3 +128,18 @@ def test_who_has_waited_once_asks_often_for_a_while(connected: Connect) -> None:
     assert begins_by() == ["PRAGMA busy_timeout = 0", BEGIN, "PRAGMA busy_timeout = 30000"]
     clock.advance(SHARED_SECONDS)
     assert begins_by() == [BEGIN]
+
+
+def test_who_has_waited_once_asks_no_more_after_many_turns_that_were_had_at_once(connected: Connect) -> None:
+    clock, connection = FakeClock(), connected()
+    turns = Turns(clock)
+    asked: list[str] = []
+    connection.set_trace_callback(lambda said: asked.append(said) if "busy_timeout = 0" in said else None)
+
+    for _ in range(2):
+        asked.clear()
+        turns.begin(Slow(clock), BEGIN)
+        for _ in range(3 * AT_ONCE):
+            turns.begin(connection, BEGIN)
+            connection.execute("COMMIT")
+        assert len(asked) == AT_ONCE
