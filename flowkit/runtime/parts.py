@@ -212,8 +212,9 @@ class Parts:
 
     def _started(self, wishes: Sequence[Wish]) -> list[Started]:
         self.recording.settle()
-        with Loan(None if self.engine.db.joins_program() else self.looping) as loan:
-            started, events = self.starter.start(wishes, loan.lease)
+        worker = None if self.engine.db.joins_program() else self.looping
+        with Loan(worker) as loan:
+            started, events = self.starter.start(wishes, loan.lease if worker is not None else None)
             try:
                 self.told(events, work=not loan.is_taken)
                 if loan.is_taken:

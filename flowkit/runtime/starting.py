@@ -108,7 +108,7 @@ class Starter:
             missing = [place for place, found in enumerate(started) if found is None]
             # One that was there when it was looked for may have been pruned since.
             new = [prepared[place] or self._describe(wishes[place]) for place in missing]
-            self._engine.starts.add(tx, new, tally, keys)
+            self._engine.starts.add(tx, new, tally, keys, leases=lease is not None)
             if new and lease is not None:
                 lease(tx, tally)
             for place, (run, plan) in zip(missing, new):

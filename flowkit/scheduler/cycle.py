@@ -203,7 +203,7 @@ class Cycle:
 
     def _grant(self, tx: Session, keys: Sequence[int], lanes: dict[int, Lane], tally: Tally) -> Grant | None:
         leases, claim = self._engine.leases, Claim(self._worker_id, self._token(), self._lease)
-        specs = leases.ask(tx, keys)
+        specs = leases.ask(tx, keys, tally)
         taken = leases.take(tx, keys, claim, tally)
         if not taken.held:
             return None

@@ -29,6 +29,12 @@ SHARED = (
 )
 """The columns that the steps of a map have in common when they are born, with those of other steps' like maps."""
 
+COLUMNS = ("key", "run", "id", *SHARED, "parent", "dedup_key")
+"""The columns of a step that is born."""
+
+LEASED = ("token", "worker", "started_at", "expires_at")
+"""Those that it has besides where it is leased before it is stored."""
+
 NOBODY = 0
 """Stands for the step that emits others where there is none: no key of a step."""
 

@@ -13,7 +13,18 @@ from flowkit.model.states import StepStatus
 from flowkit.store.births import Standing, births
 from flowkit.store.clock_mark import ClockMark
 from flowkit.store.database import Database, Row, Session
-from flowkit.store.graph_rows import NOBODY, SHARED, GraphRows, NewGraph, Parent, Placed, StoredStep, dedup_name
+from flowkit.store.graph_rows import (
+    COLUMNS,
+    LEASED,
+    NOBODY,
+    SHARED,
+    GraphRows,
+    NewGraph,
+    Parent,
+    Placed,
+    StoredStep,
+    dedup_name,
+)
 from flowkit.store.keys import MAX_NODES, first_key
 from flowkit.store.lanes import Lanes
 from flowkit.store.standing import StoredRun
@@ -62,7 +73,11 @@ class Graphs:
 
     @statement
     def _insert_step(self) -> Any:
-        return insert_into(self._t.steps, ("key", "run", "id", *SHARED, "parent", "dedup_key"), **_UNTOUCHED)
+        return insert_into(self._t.steps, COLUMNS, **_UNTOUCHED)
+
+    @statement
+    def _insert_leased(self) -> Any:
+        return insert_into(self._t.steps, (*COLUMNS, *LEASED), generation=0, attempt=1, epoch=1)
 
     @statement
     def _insert_alike(self) -> Any:
@@ -137,8 +152,9 @@ class Graphs:
         change.entries.append(graph.entry())
         return graph
 
-    def write(self, tx: Session, rows: GraphRows) -> None:
-        """Write gathered rows."""
+    def write(self, tx: Session, rows: GraphRows, leased: Sequence[Row] = ()) -> None:
+        """Write gathered rows, and those of steps that are leased already."""
+        tx.many(self._insert_leased, leased)
         tx.many(self._insert_step, rows.steps)
         for (run, *shared), members in rows.alike.items():
             tx.run(self._insert_alike, members=members, run=run, **dict(zip(SHARED, shared)))

@@ -82,8 +82,17 @@ class History:
         return tally.facts({key: one.run.id for key, one in applied.items()})
 
     def begin(self, tx: Session, tally: Tally, runs: Sequence[int]) -> None:
-        """Write the first entries of runs that were stored just now, counters and all."""
-        self._write(tx, tally, dict.fromkeys(runs, 0))
+        """Write the first entries of runs that were stored just now, counters and all.
+
+        The first tells of the start, which was no worker's; those that follow, of what a worker has leased already.
+        """
+        rows: list[Sequence[Any]] = []
+        for key in runs:
+            start, *more = tally.runs[key].entries
+            rows.append((key, 0, 1, tally.mine[key].created_at, None, _written([start])))
+            if more:
+                rows.append((key, 1, len(more), tally.now, tally.worker_id, _written(more)))
+        self._insert_rows(tx, tally, rows, runs)
         for key in runs:
             if not tally.runs.pop(key).opened:
                 # Nothing of it is open: the transaction that stores it ends it.
@@ -95,9 +104,12 @@ class History:
             for key, number in first.items()
             if (change := tally.runs[key]).entries
         ]
+        self._insert_rows(tx, tally, rows, first)
+
+    def _insert_rows(self, tx: Session, tally: Tally, rows: Sequence[Sequence[Any]], runs: Collection[int]) -> None:
         tx.many(self._insert, rows)
         if not self.db.dialect.one_writer:
-            tally.ready += sum(ready_in(tally.runs[key].entries) for key in first)
+            tally.ready += sum(ready_in(tally.runs[key].entries) for key in runs)
 
     @staticmethod
     def _announce(tx: Session, tally: Tally, finished: Collection[tuple[str, RunStatus]]) -> None:

@@ -124,13 +124,18 @@ class Leases:
         Steps that the transaction makes ready are made so by this; as their runs are locked, what their rows will be
         is known beforehand, and that they were leased is asked once the transaction is committed.
         """
-        values = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
+        values: dict[str, Any] = {"token": claim.token, "worker": claim.worker_id, "now": tally.now}
         values["expires_at"] = tally.now + claim.lease
         waiting = [tally.waiters[key] for key in keys if key in tally.waiters]
         ready = [key for key in keys if key not in tally.waiters] if waiting else keys
         changed, found = None, {waiter.key: held_from(waiter, tally.now) for waiter in waiting}
-        if waiting:
-            rows = [(waiter.key, waiter.met, waiter.epoch) for waiter in waiting]
+        rows = []
+        for waiter in waiting:
+            if waiter.unstored is not None:
+                waiter.unstored.lease(waiter.key, **values)
+            else:
+                rows.append((waiter.key, waiter.met, waiter.epoch))
+        if rows:
             changed = tx.change(self._take_waiting, waiters=rows, **values)
         if ready:
             found |= {row[0]: Held._make(row) for row in tx.rows(self._take, keys=ready, **values)}
@@ -139,7 +144,7 @@ class Leases:
         tally.waiters.drop(waiter.key for waiter in waiting)
         for row in held:
             tally.note("step_leased", row.key, row.epoch).started = True
-        return Taking(held, len(waiting), changed)
+        return Taking(held, len(rows), changed)
 
     def extend(
         self, tx: Session, leased: Sequence[LeasedStep], duration: Micros, now: Micros
@@ -153,14 +158,20 @@ class Leases:
         # By epoch too: a worker may hold an attempt whose lease is lost beside a later one of the same step.
         return {(key, epoch): status for key, epoch, status in rows}
 
-    def ask(self, tx: Session, keys: Sequence[int]) -> Specs | None:
+    def ask(self, tx: Session, keys: Sequence[int], tally: Tally) -> Specs | None:
         """Ask for what attempts of these steps need, which comes with the leases.
 
         None where other writers would be held up by it longer than it takes to begin to read afterwards.
         """
-        if self.db.dialect.one_writer and len(keys) > FEW:
+        new = {key: tally.waiters[key].unstored for key in keys if key in tally.waiters} if tally.waiters else {}
+        known = [unstored.spec(key) for key, unstored in new.items() if unstored is not None]
+        asked = [key for key in keys if new.get(key) is None] if known else keys
+        if not asked:
+            return lambda: known
+        if self.db.dialect.one_writer and len(asked) > FEW:
             return None
-        return tx.ahead(self._load, keys=keys)
+        rows = tx.ahead(self._load, keys=asked)
+        return (lambda: [*rows(), *known]) if known else rows
 
     def still_held(self, grant: Grant) -> Grant:
         """Return as much of a grant as is held: it may not have been committed, or have ended since."""

@@ -43,6 +43,10 @@ class NewRun:
     origin: Mapping[str, str] = attrs.field(factory=dict)
 
 
+Begun = tuple[StoredRun, NewRun, RunChange]
+"""A new run with its key, what was asked for, and what it begins with."""
+
+
 @struct
 class Applied:
     """A run that a transaction changed: how it stood before, the change, and how it ended by it, if it did."""
@@ -98,7 +102,7 @@ class Runs:
         names = ("key", "id", "package", "name", "metadata", "input_sha256", "output", "created_at", "updated_at")
         counters = ("nodes", "steps", "edges", "open_steps", "events")
         zero = dict.fromkeys(("failed_steps", "canceled_by_run", "generation"), 0)
-        return insert_into(r, (*names, *counters), **zero, status="pending")
+        return insert_into(r, (*names, *counters, "status", "started_at"), **zero)
 
     @statement
     def _insert_input(self) -> Any:
@@ -202,19 +206,10 @@ class Runs:
             for key, run in zip(keys, new)
         ]
 
-    def insert(self, tx: Session, new: Sequence[tuple[StoredRun, NewRun, RunChange]]) -> list[StoredRun]:
-        """Store new runs with what they begin with, and return them so; their steps come in the same transaction."""
-        rows = [
-            (
-                *(run.key, run.id, run.package, run.name, asked.metadata, run.input_sha256, asked.output),
-                *(run.created_at, run.created_at, change.nodes, change.added, change.edges),
-                *(change.opened, len(change.entries)),
-            )
-            for run, asked, change in new
-        ]
-        tx.many(self._insert, rows)
+    def insert(self, tx: Session, new: Sequence[Begun], now: Micros) -> None:
+        """Store new runs with what they begin with; their steps come in the same transaction."""
+        tx.many(self._insert, [_row(*begun, now) for begun in new])
         tx.many(self._insert_input, [(run.key, asked.input) for run, asked, _ in new])
-        return [_as_stored(run, change) for run, _, change in new]
 
     def begin_cancel(self, tx: Session, key: int, now: Micros) -> bool:
         """Make a run canceling; False if it was not pending or running any more."""
@@ -262,7 +257,16 @@ def _end_of(run: StoredRun, change: RunChange) -> RunStatus | None:
     return derive_status(failed, canceled, canceling=run.status is RunStatus.CANCELING)
 
 
-def _as_stored(run: StoredRun, change: RunChange) -> StoredRun:
+def _row(run: StoredRun, asked: NewRun, change: RunChange, now: Micros) -> tuple[Any, ...]:
+    status, started_at = ("running", now) if change.started else ("pending", None)
+    return (
+        *(run.key, run.id, run.package, run.name, asked.metadata, run.input_sha256, asked.output),
+        *(run.created_at, started_at or run.created_at, change.nodes, change.added, change.edges),
+        *(change.opened, len(change.entries), status, started_at),
+    )
+
+
+def with_beginning(run: StoredRun, change: RunChange) -> StoredRun:
     """Return a new run as it stands once it is stored with what it begins with."""
     what = (run.key, run.id, run.package, run.status, change.nodes, change.added, change.edges, run.generation)
     counts = (change.opened, run.failed_steps, run.canceled_by_run, len(change.entries))

@@ -9,7 +9,8 @@ from flowkit.store.database import Session
 from flowkit.store.graph_rows import GraphRows
 from flowkit.store.graphs import Graphs
 from flowkit.store.history import History
-from flowkit.store.runs import NewRun, Runs
+from flowkit.store.newborn import Newborn
+from flowkit.store.runs import Begun, NewRun, Runs, with_beginning
 from flowkit.store.standing import StoredRun
 from flowkit.store.statements import Asked
 from flowkit.store.tally import Tally
@@ -28,12 +29,20 @@ class Starts:
         return self._runs.ask_keys(count)
 
     def add(
-        self, tx: Session, new: Sequence[tuple[NewRun, Plan]], tally: Tally, keys: Asked | None = None
+        self,
+        tx: Session,
+        new: Sequence[tuple[NewRun, Plan]],
+        tally: Tally,
+        keys: Asked | None = None,
+        *,
+        leases: bool = False,
     ) -> list[StoredRun]:
         """Store runs, each with the steps, gates and edges of its plan.
 
         Args:
             keys: the question for their keys, if the transaction began with it.
+            leases: somebody leases next. If the steps are few, all is stored when the transaction is closed, those that
+                are leased as they are then: a row is written once, and never comes into the index of what is ready.
 
         Raises:
             GraphError: a plan points at a step that is not in it.
@@ -49,8 +58,19 @@ class Starts:
                 # Beside the steps, in the entry that the history begins with: a fact of the start, and read by few.
                 tally.run(run.key).entries[-1][3]["origin"] = dict(asked.origin)
             tally.tell("run_created", run.key, run_id=run.id, fields={"package": run.package, "steps": len(plan.ids)})
-        made = self._runs.insert(tx, [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)])
+        begun = [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)]
+        made = [with_beginning(run, change) for run, _, change in begun]
         tally.mine |= {run.key: run for run in made}
-        self._graphs.write(tx, rows)
-        self._history.begin(tx, tally, [run.key for run in stored])
+        newborn = Newborn(rows, {run.key: asked for run, asked, _ in begun})
+        if leases and newborn.are_few:
+            tally.waiters.bear(newborn.ready())
+            tally.owe(lambda: self._store(tx, begun, newborn, tally))
+        else:
+            self._store(tx, begun, newborn, tally)
         return made
+
+    def _store(self, tx: Session, begun: Sequence[Begun], newborn: Newborn, tally: Tally) -> None:
+        self._runs.insert(tx, begun, tally.now)
+        leased = newborn.take_leased()
+        self._graphs.write(tx, newborn.rows, leased)
+        self._history.begin(tx, tally, [run.key for run, _, _ in begun])

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import attrs
 
 from flowkit.clock import Micros
 
 
+class Unstored(Protocol):
+    """Steps that the transaction stores at its end."""
+
+    def spec(self, key: int) -> tuple[Any, ...]:
+        """Return what an attempt of such a step needs to know, as it would be read."""
+
+    def lease(self, key: int, *, token: str, worker: str, now: Micros, expires_at: Micros) -> None:
+        """Let such a step be stored as leased."""
+
+
 @attrs.define
 class Waiter:
-    """A pending step of which something that it waits for has ended.
+    """A pending step of which something that it waits for has ended; or a new one that is not stored yet.
 
     Attributes:
         lane: where it will be ready.
@@ -19,6 +30,7 @@ class Waiter:
         delay: how long after it is ready it is due, in microseconds.
         met: how many dependencies have ended.
         told: whether it was told that the step is ready now.
+        unstored: among which steps it is that are not stored yet, if it is.
     """
 
     key: int
@@ -32,6 +44,7 @@ class Waiter:
     generation: int
     met: int = 0
     told: bool = False
+    unstored: Unstored | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -61,6 +74,10 @@ class Waiters:
 
     def __getitem__(self, key: int) -> Waiter:
         return self._all[key]
+
+    def bear(self, new: Iterable[Waiter]) -> None:
+        """Add steps that are ready and not stored yet."""
+        self._all.update((waiter.key, waiter) for waiter in new)
 
     def meet(self, seen: Waiter) -> None:
         """Count one more dependency of a waiter, which was read just now."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from flowkit.clock import micros
+from flowkit.clock import Micros, micros
 from flowkit.model.events import Event
 from flowkit.model.outcome import Failed, Outcome, Retried, StepError, Succeeded
 from flowkit.model.outputs import NewArtifact, NewRecord, Progress
@@ -86,18 +86,51 @@ class Flow:
         Args:
             known: ``package``, ``name``, ``metadata`` (a dict), ``data`` (the input), ``output`` (as it is stored).
         """
+        new, whole = self._new(steps, run_id, known)
+        with self.engine.write() as tx:
+            tally = Tally(tx.now())
+            self.engine.starts.add(tx, [(new, whole)], tally)
+            self.events += self.engine.history.close(tx, tally)
+        return new.id
+
+    def start_and_lease(
+        self,
+        *steps: StepSpec | Plan,
+        slots: int = 64,
+        kinds: Collection[str] = ("work",),
+        stored_first: bool = False,
+        wait: Micros = 0,
+        **known: Any,
+    ) -> Turned:
+        """Store a run and lease what is next in one transaction, as a start does beside a worker that rests.
+
+        Args:
+            stored_first: nobody is told, while the run is stored, that somebody leases.
+            wait: how long it takes until it is known what may be leased, as where another worker has the queue locked.
+        """
+        new, whole = self._new(steps, known.pop("run_id", None), known)
+        cycle, turned = self.cycle(), Turned()
+        with self.engine.write() as tx:
+            tally = Tally(tx.now())
+            self.engine.starts.add(tx, [(new, whole)], tally, leases=not stored_first)
+            tally.now += wait
+            taken = cycle.join(tx, Demand(slots, kinds), tally)
+            self.events += self.engine.history.close(tx, tally)
+        cycle.hand_out(taken, turned)
+        cycle.owed.launched()
+        self.events += turned.events
+        return turned
+
+    def _new(
+        self, steps: Sequence[StepSpec | Plan], run_id: str | None, known: Mapping[str, Any]
+    ) -> tuple[NewRun, Plan]:
         first = steps[0]
         whole = first if isinstance(first, Plan) else Plan(tuple(one for one in steps if isinstance(one, StepSpec)))
         body = json.dumps(known.get("data", {})).encode()
-        run_id = run_id or f"run-{next(self._run_ids)}"
         metadata = json.dumps(known.get("metadata", {}))
         content = (metadata, body, hashlib.sha256(body).digest(), known.get("output"))
-        with self.engine.write() as tx:
-            tally = Tally(tx.now())
-            new = NewRun(run_id, known.get("package", "package"), known.get("name"), *content)
-            self.engine.starts.add(tx, [(new, whole)], tally)
-            self.events += self.engine.history.close(tx, tally)
-        return run_id
+        names = (known.get("package", "package"), known.get("name"))
+        return NewRun(run_id or f"run-{next(self._run_ids)}", *names, *content), whole
 
     def cycle(self, worker: str = "worker") -> Cycle:
         """Return the cycle of a worker; a second one of that name is the same."""
