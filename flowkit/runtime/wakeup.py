@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 from flowkit.model.events import Event
 from flowkit.model.states import RunStatus
@@ -138,16 +138,26 @@ class Wakeups:
             signal.set()
 
     @contextmanager
-    def worker(self, signal: WorkSignal) -> Iterator[None]:
-        """Have *signal* set whenever there may be work; other processes tell of theirs all the while, if they can."""
+    def worker(self, signal: WorkSignal) -> Iterator[Callable[[], None]]:
+        """Have *signal* set whenever there may be work.
+
+        Gives what a worker calls that has nothing to do for once: from the first time on other processes tell it of
+        theirs, if they can. It is not enough to listen while it rests: before that it looks once more, and where it
+        finds something each time, it never comes to hear anything.
+        """
         with self._lock:
             self._workers.add(signal)
-        is_told = self._watcher is not None and self._watcher.is_told
+        needs_telling = self._watcher is not None and self._watcher.is_told
+
+        def listen() -> None:
+            nonlocal needs_telling
+            if needs_telling:
+                needs_telling = False
+                listening.enter_context(self.watching())
+
         try:
-            # A worker that begins to listen when it has nothing to do looks once more before it hears anything, and
-            # where it finds something each time, never comes to it.
-            with self.watching() if is_told else nullcontext():
-                yield
+            with ExitStack() as listening:
+                yield listen
         finally:
             with self._lock:
                 self._workers.discard(signal)

@@ -66,6 +66,7 @@ class Worker:
         self._pause = 0.0
         self._borrowed = 0
         self._context = Context()
+        self._listen: Callable[[], None] = lambda: None
         self.only: int | None = None
         self.queues: Collection[str] | None = None
 
@@ -132,7 +133,7 @@ class Worker:
         self._is_told_to_stop = stop
         self._context = copy_context()
         self.crew.make_pass = self.make_pass if self._lends else None
-        with self._wakeups.worker(self.crew.wake):
+        with self._wakeups.worker(self.crew.wake) as self._listen:
             while not stop() and (max_cycles is None or cycles < max_cycles):
                 cycles += 1
                 self.crew.wake.clear()
@@ -171,6 +172,8 @@ class Worker:
                 # The baton stays with the others: to take it for this question would cost one of them its pass.
                 seen, self.baton.rests_until = self._borrowed, self._clock.now() + micros(soon)
                 self._clock.wait(self.crew.wake, soon)
+        if not self.crew.wake.is_set():
+            self._listen()
 
     def _rest(self, poll_interval: float, wake_at: Micros | None) -> None:
         seconds = poll_interval

@@ -135,14 +135,17 @@ def test_work_of_another_process_spares_a_worker_the_look_that_anything_needs(no
     wakeups.close()
 
 
-def test_a_worker_hears_of_other_processes_also_while_it_is_busy_unless_it_has_to_look_for_that() -> None:
-    told, looks = Says(WORK, is_told=True), Says(WORK)
-    for watcher in (told, looks):
+def test_a_worker_that_once_had_nothing_to_do_hears_of_other_processes_unless_it_has_to_look_for_that() -> None:
+    busy, told, looks = Says(WORK, is_told=True), Says(WORK, is_told=True), Says(WORK)
+    for watcher in (busy, told, looks):
         wakeups, signal = Wakeups(watcher), WorkSignal()
-        with wakeups.worker(signal):
-            assert watcher is looks or signal.wait(30)
+        with wakeups.worker(signal) as listen:
+            if watcher is not busy:
+                listen()
+                listen()
+            assert watcher is not told or signal.wait(30)
         wakeups.close()
-    assert (told.was_asked, looks.was_asked) == (True, False)
+    assert [watcher.was_asked for watcher in (busy, told, looks)] == [False, True, False]
 
 
 def test_a_notice_of_a_later_flowkit_is_passed_over() -> None:

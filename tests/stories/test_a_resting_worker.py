@@ -19,6 +19,7 @@ from flowkit.runtime.pools import ThreadPool
 from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.worker import SOON
+from flowkit.scheduler.cycle import Cycle
 from flowkit.store.views_results import ResultViews
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import (
@@ -93,6 +94,40 @@ def test_a_start_leases_its_first_steps_for_a_worker_that_rests(open_runtime: Op
         assert run.wait(30).status == "succeeded"
     leased = [entry for entry in runtime.history(run.id) if entry.name == "step_leased"]
     assert {entry.worker_id for entry in leased} == {runtime.worker_id}
+
+
+class Telling:
+    """Tells of other processes' commits, of which there are none, while somebody listens."""
+
+    is_told = True
+    is_heard = False
+
+    def watch(self, stop: threading.Event, needed: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        self.is_heard = True
+        stop.wait()
+
+    def patience(self, seconds: float) -> float:
+        return seconds
+
+
+def test_a_worker_that_finds_something_whenever_it_looks_hears_of_other_processes_all_the_same(
+    open_runtime: OpenInMemory, flowkit_clock: FakeClock, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It never comes to rest until its poll is over; but between two passes there is nothing to do for a moment.
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    runtime, watcher = open_runtime(held, story("one", lambda run: run.step("a", held))), Telling()
+    runtime._parts.wakeups._watcher = watcher
+    monkeypatch.setattr(Cycle, "look", lambda cycle, demand: (True, flowkit_clock.now(), {}))
+    run = runtime.start_run("one")
+    with runtime.workers(poll_interval=3600):
+        eventually(lambda: _rests(runtime))
+        meeting.let_go()
+        eventually(lambda: standing(runtime, run.id) == {"a": "succeeded"})
+        assert not watcher.is_heard
+        eventually(lambda: flowkit_clock.advance(SOON) or watcher.is_heard)
 
 
 def test_who_waits_for_a_run_that_was_begun_here_is_told_of_its_end_and_does_not_look(
