@@ -182,11 +182,14 @@ class Wakeups:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look out for commits of other processes while somebody waits in this block."""
+        stop = self._stop
         self._watch(1)
         try:
             yield
         finally:
-            self._watch(-1)
+            # A child that was forked in this block has begun anew, and counts nobody of its parent.
+            if stop is self._stop:
+                self._watch(-1)
 
     def patience(self, seconds: float) -> float:
         """Return how long a worker may rest that would look every *seconds* if nobody woke it."""
@@ -200,7 +203,11 @@ class Wakeups:
             if self._watchers and self._thread is None and not self._stop.is_set():
                 watching = (self._watcher, self._stop)
                 thread = threading.Thread(target=self._loop, args=watching, name="flowkit-wakeup", daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except BaseException:
+                    self._watchers -= change
+                    raise
                 self._thread = thread
 
     def _loop(self, watcher: Watcher, stop: threading.Event) -> None:

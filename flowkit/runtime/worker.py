@@ -164,7 +164,7 @@ class Worker:
     def _rest_briefly(self, poll_interval: float) -> None:
         # There was no more to lease, or there is no slot left, so a look would find nothing; most likely an attempt
         # ends before it would. The same holds after every pass that another thread makes meanwhile. Nobody looks out
-        # for what other processes commit: the next pass finds it, or the look that comes after so short a rest.
+        # for what other processes commit, unless they tell: the next pass finds it, or the look after so short a rest.
         soon, seen = min(poll_interval, SOON), -1
         until = self._clock.monotonic() + min(poll_interval, BRIEFLY)
         with self._lent(soon):

@@ -50,6 +50,14 @@ DEFAULTS = {
 SPOKEN = {"client_encoding": "utf8"}
 """What is so whatever the environment, the role or the data source says."""
 
+# The server, too, is to find out soon that a host is cut off, also while it waits for the rest of what that host says
+# at once: only where a unit has ended does it lose patience. Not each system has all of these.
+_KEEPALIVES = """DO $$ BEGIN
+    PERFORM set_config('tcp_keepalives_idle', '5', false);
+    PERFORM set_config('tcp_keepalives_interval', '5', false);
+    PERFORM set_config('tcp_keepalives_count', '2', false);
+EXCEPTION WHEN OTHERS THEN NULL; END $$"""
+
 _LIMITS = {"idle_in_transaction_session_timeout": ABANDONED_SECONDS, "lock_timeout": LOCK_SECONDS}
 
 
@@ -128,7 +136,8 @@ class PostgresConnector:
         # A plan that is kept is made while the tables may still be empty. It has to be the one for a million rows, and
         # is then the one for all values: the server would else plan each statement five times before it sees that.
         planner = [f"SET {setting} = off" for setting in (*BY_KEY, "jit")]
-        raw.execute("; ".join([*planner, "SET plan_cache_mode = force_generic_plan", *_limits("SESSION")]))
+        plans = "SET plan_cache_mode = force_generic_plan"
+        raw.execute("; ".join([*planner, plans, *_limits("SESSION"), _KEEPALIVES]))
 
     def join(self, raw: Any) -> Connection:
         """Return the program's connection, which has a transaction open, as one that sessions can speak to.

@@ -167,7 +167,8 @@ class Connection:
         assert wire is not None
         begun = [wire.put(sql) for sql in statements]
         goes_ahead = not isinstance(first, Sequence)
-        # No unit: should it be refused to begin, nothing of what comes first may be run by itself.
+        # No unit: should it be refused to begin, nothing of what comes first may be run by itself. Until all of it is
+        # said, for a fraction of a millisecond, what is locked is held for as long as the connection seems to be there.
         if goes_ahead:
             wire.send(ends=False)
         asked = []

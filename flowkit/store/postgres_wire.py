@@ -101,7 +101,10 @@ class Wire:
             psycopg.DataError: a parameter cannot be sent; the statement is not put down.
         """
         transformer = self._transformer
-        values = transformer.dump_sequence(parameters, [self._auto] * len(parameters))
+        try:
+            values = transformer.dump_sequence(parameters, [self._auto] * len(parameters))
+        except OverflowError as error:
+            raise self._psycopg.DataError(str(error)) from error
         typed, answer = (sql, transformer.types or ()), Answer(transformer)
         try:
             if not self._unheard:
@@ -142,6 +145,8 @@ class Wire:
         """
         pg, refused = self._pg, list[Any]()
         try:
+            if pg.status:
+                self._tell_lost()
             pg.pipeline_sync()
             self._flush()
             for taker in (*self._unheard, None):

@@ -148,6 +148,31 @@ def test_a_worker_that_once_had_nothing_to_do_hears_of_other_processes_unless_it
     assert [watcher.was_asked for watcher in (busy, told, looks)] == [False, True, False]
 
 
+def test_a_child_that_leaves_a_block_of_its_parents_counts_nobody_less() -> None:
+    wakeups = Wakeups(Says(WORK))
+    with wakeups.watching():
+        wakeups.after_fork()
+    with wakeups.watching():
+        assert wakeups._watchers == 1
+    wakeups.close()
+
+
+def test_where_the_system_refuses_a_thread_nobody_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    wakeups = Wakeups(Says(WORK))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError), wakeups.watching():
+            pytest.fail("nobody watches")
+    signal = WorkSignal()
+    with wakeups.worker(signal), wakeups.watching():
+        assert signal.wait(30)
+        assert wakeups._watchers == 1
+    wakeups.close()
+
+
 def test_a_notice_of_a_later_flowkit_is_passed_over() -> None:
     assert [ended_run(notice) for notice in ("later:succeeded:run", "ended:paused:run", "ended", "")] == [None] * 4
 

@@ -11,9 +11,11 @@ import pytest
 
 from flowkit import PostgresStore, RunBuilder, Runtime, StepHandle, executor, package
 from flowkit.model.states import RunStatus
+from flowkit.runtime.wakeup import WorkSignal
 from flowkit.store.listening import HEARD, UNHEARD
 from flowkit.store.notices import ANYTHING, MOST, ended, ready_in
 from tests.postgres import Databases, PostgresPlace
+from tests.stories.telling import eventually
 
 NEVER = 3600
 """How often who is told nothing looks, in seconds: not within a test."""
@@ -65,6 +67,15 @@ def caller(place: PostgresPlace) -> Iterator[Runtime]:
 def test_a_worker_hears_of_a_run_and_its_caller_of_the_end(worker: Runtime, caller: Runtime) -> None:
     with hears(worker):
         assert [caller.start_run(notices, text).result() for text in ("one", "two")] == ["one", "two"]
+
+
+def test_a_worker_that_once_had_nothing_to_do_listens_whatever_it_does_then(
+    worker: Runtime, place: PostgresPlace
+) -> None:
+    with worker._parts.wakeups.worker(WorkSignal()) as listen:
+        assert listening(place) == []
+        listen()
+        eventually(lambda: listening(place))
 
 
 def test_a_worker_hears_again_when_its_connection_was_lost(

@@ -64,6 +64,59 @@ def test_a_transaction_begins_while_its_first_statements_are_made(
             assert tx.answer(first.asked) == [("test a",)]
 
 
+class OneAfterAnother:
+    """What a transaction begins with; the last is made once the server has run the first."""
+
+    def __init__(self, select: Statement, other: psycopg.Connection[tuple[int]]) -> None:
+        self.asked = [Asked(select, {}), Asked(select, {})]
+        self._other = other
+
+    def __iter__(self) -> Iterator[Asked]:
+        yield Asked(Statement("SELECT pg_advisory_xact_lock(4712)", ()), {})
+        yield self.asked[0]
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND granted"
+        eventually(lambda: self._other.execute(held).fetchone() == (1,))
+        yield self.asked[1]
+
+
+def test_the_server_runs_the_first_statements_while_others_are_made(
+    engine: Engine, insert: Statement, select: Statement, place: PostgresPlace
+) -> None:
+    with engine.write() as tx:
+        tx.many(insert, [("test a", 1)])
+    with psycopg.connect(place.url, autocommit=True) as other:
+        first = OneAfterAnother(select, other)
+        with engine.write(first) as tx:
+            assert [tx.answer(asked) for asked in first.asked] == [[("test a",)]] * 2
+
+
+def test_a_number_is_sent_alike_whatever_its_size(engine: Engine, select: Statement) -> None:
+    sql = "SELECT %s + 0, %s::bigint[]"
+    statement = Statement(sql, (Marker("number"), Marker("listed")))
+    prepared = Statement("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT $1 + 0%%'", ())
+    with engine.write() as tx:
+        for number in (1, 2**20, 2**40):
+            assert tx.rows(statement, number=number, listed=[number]) == [(number, [number])]
+        assert tx.rows(prepared) == [(1,)]
+
+
+def test_a_number_that_no_column_holds_is_refused_as_what_cannot_be_sent(
+    engine: Engine, insert: Statement, select: Statement
+) -> None:
+    with pytest.raises(psycopg.DataError), engine.write() as tx:
+        tx.many(insert, [("test a", 1)])
+        tx.many(insert, [("test b", 2**63)])
+    assert stored(engine, select) == []
+
+
+def test_a_server_is_told_to_find_out_soon_that_a_host_is_cut_off(engine: Engine) -> None:
+    # Here it is not shown what is set, for the connection is no network's.
+    sql = "SELECT name FROM pg_settings WHERE name LIKE 'tcp_keepalives%%' AND source = 'session' ORDER BY name"
+    with engine.write() as tx:
+        found = tx.rows(Statement(sql, ()))
+    assert found == [("tcp_keepalives_count",), ("tcp_keepalives_idle",), ("tcp_keepalives_interval",)]
+
+
 def test_where_it_is_refused_to_begin_nothing_of_what_comes_first_is_run(
     engine: Engine, insert: Statement, select: Statement
 ) -> None:
