@@ -38,7 +38,7 @@ class Loan:
         return self._taken is not None
 
     def lease(self, tx: Session, tally: Tally) -> None:
-        """Lease what is next, if the worker rests; last in the transaction, so that it is kept from work briefly."""
+        """Lease what is next, if the worker rests; late in the transaction, so that it is kept from work briefly."""
         worker = self._worker
         if worker is not None and not self._holds and not worker.baton.is_here:
             self._asked = True

@@ -91,7 +91,7 @@ class Starter:
         """Start all that is wished for, in one transaction.
 
         Args:
-            lease: called within it once the runs are stored, to lease steps of theirs or others.
+            lease: called within it, to lease steps of these runs or others; few steps are stored after that.
 
         Raises:
             GraphError, LimitExceeded: an entrypoint described no graph that could run.

@@ -46,7 +46,7 @@ class Taking:
     """Steps that a transaction leased.
 
     Attributes:
-        promoted: how many of them it made ready.
+        promoted: how many of them it made ready that were stored before.
         changed: gives how many of these were leased.
     """
 
@@ -89,4 +89,5 @@ class Grant:
 def held_from(waiter: Waiter, now: Micros) -> Held:
     """Return a waiter as it is held once it is leased."""
     attempt, epoch = waiter.attempt + 1, waiter.epoch + 1
-    return Held(waiter.key, run_of(waiter.key), waiter.id, waiter.lane, attempt, epoch, waiter.generation, now)
+    ready_at = now if waiter.ready_at is None else waiter.ready_at
+    return Held(waiter.key, run_of(waiter.key), waiter.id, waiter.lane, attempt, epoch, waiter.generation, ready_at)

@@ -163,15 +163,17 @@ class Leases:
 
         None where other writers would be held up by it longer than it takes to begin to read afterwards.
         """
-        new = {key: tally.waiters[key].unstored for key in keys if key in tally.waiters} if tally.waiters else {}
-        known = [unstored.spec(key) for key, unstored in new.items() if unstored is not None]
-        asked = [key for key in keys if new.get(key) is None] if known else keys
-        if not asked:
-            return lambda: known
+        known, asked = list[Row](), []
+        for key in keys:
+            unstored = tally.waiters[key].unstored if key in tally.waiters else None
+            if unstored is not None:
+                known.append(unstored.spec(key))
+            else:
+                asked.append(key)
         if self.db.dialect.one_writer and len(asked) > FEW:
             return None
-        rows = tx.ahead(self._load, keys=asked)
-        return (lambda: [*rows(), *known]) if known else rows
+        rows = tx.ahead(self._load, keys=asked) if asked else list
+        return lambda: [*rows(), *known]
 
     def still_held(self, grant: Grant) -> Grant:
         """Return as much of a grant as is held: it may not have been committed, or have ended since."""

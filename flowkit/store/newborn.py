@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
 from flowkit.clock import Micros
 from flowkit.model.states import StepStatus
-from flowkit.store.graph_rows import COLUMNS, GraphRows, Row
+from flowkit.store.graph_rows import COLUMNS, LEASED, GraphRows, Row
 from flowkit.store.keys import run_of
 from flowkit.store.runs import NewRun
 from flowkit.store.waiters import Waiter
@@ -16,8 +17,10 @@ from flowkit.store.waiters import Waiter
 MOST = 64
 """Of how many steps at most it is kept in mind; of more than a worker leases at once most are not leased."""
 
-_AT = {name: place for place, name in enumerate(COLUMNS)}
-_STATUS, _SCHEDULED = _AT["status"], _AT["scheduled_at"]
+
+def are_few(rows: GraphRows) -> bool:
+    """Whether these steps are worth keeping in mind."""
+    return len(rows.steps) <= MOST and not rows.alike
 
 
 @attrs.define
@@ -30,25 +33,20 @@ class Newborn:
 
     rows: GraphRows
     runs: Mapping[int, NewRun]
-    leased: dict[int, Row] = attrs.field(factory=dict)
+    leased: dict[int, dict[str, Any]] = attrs.field(factory=dict)
     _specs: dict[int, Row] = attrs.field(init=False)
 
     @_specs.default
     def _by_key(self) -> dict[int, Row]:
         return {row[0]: row for row in self.rows.specs}
 
-    @property
-    def are_few(self) -> bool:
-        """Whether they are worth keeping in mind."""
-        return len(self.rows.steps) <= MOST and not self.rows.alike
-
     def ready(self) -> Iterator[Waiter]:
         """Yield the steps that wait for nothing."""
         for row in self.rows.steps:
-            key, _, id, lane, status = row[: _STATUS + 1]
-            if status == StepStatus.READY.value:
-                delay, priority = row[_AT["delay"]], row[_AT["priority"]]
-                yield Waiter(key, lane, 0, delay, priority, id, 0, 0, 0, told=True, unstored=self)
+            step = dict(zip(COLUMNS, row))
+            if step["status"] == StepStatus.READY.value:
+                how = (step["key"], step["lane"], 0, step["delay"], step["priority"], step["id"], 0, 0, 0)
+                yield Waiter(*how, told=True, ready_at=step["ready_at"], unstored=self)
 
     def spec(self, key: int) -> Row:
         """Return what an attempt of a step needs to know."""
@@ -58,7 +56,7 @@ class Newborn:
 
     def lease(self, key: int, *, token: str, worker: str, now: Micros, expires_at: Micros) -> None:
         """Let a step be stored as leased."""
-        self.leased[key] = (token, worker, now, expires_at)
+        self.leased[key] = {"token": token, "worker": worker, "started_at": now, "expires_at": expires_at}
 
     def take_leased(self) -> list[Row]:
         """Return the rows of the steps that are leased, which are then no more among the others."""
@@ -69,6 +67,7 @@ class Newborn:
         return [_running(row, leased[row[0]]) for row in steps if row[0] in leased]
 
 
-def _running(row: Row, lease: Row) -> Row:
-    between = row[_STATUS + 1 : _SCHEDULED]
-    return (*row[:_STATUS], StepStatus.RUNNING.value, *between, lease[2], *row[_SCHEDULED + 1 :], *lease)
+def _running(row: Row, lease: Mapping[str, Any]) -> Row:
+    changed = {"status": StepStatus.RUNNING.value, "scheduled_at": lease["started_at"]}
+    step = {**dict(zip(COLUMNS, row)), **changed, **lease}
+    return tuple([step[name] for name in (*COLUMNS, *LEASED)])

@@ -161,7 +161,8 @@ class Propagation:
     def _meet(self, tx: Session, level: _Round, tally: Tally) -> None:
         for _, waiter, _, *known in level.met:
             if known[0] is not None and waiter not in level.dead:
-                if not tally.waiters:
+                if not tally.waiters.are_owed:
+                    tally.waiters.are_owed = True
                     tally.owe(lambda: self._promote(tx, tally))
                 tally.waiters.meet(Waiter(waiter, *known))
 

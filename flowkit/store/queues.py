@@ -92,7 +92,7 @@ class Queues:
     def lock(self, tx: Session, queues: Mapping[str, StoredQueue]) -> dict[str, StoredQueue] | None:
         """Let nobody else start steps of those queues that have limits until the transaction ends; returns all anew.
 
-        None where there was nothing to lock. Who has locked a queue waits for nothing any more but its commit.
+        None where there was nothing to lock. Who has locked a queue waits for nobody any more.
         """
         names = [name for name, queue in queues.items() if queue.is_limited]
         if not names or self.db.dialect.one_writer:

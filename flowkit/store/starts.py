@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from flowkit.model.plan import Plan
 from flowkit.store.database import Session
-from flowkit.store.graph_rows import GraphRows
+from flowkit.store.graph_rows import GraphRows, Row
 from flowkit.store.graphs import Graphs
 from flowkit.store.history import History
-from flowkit.store.newborn import Newborn
+from flowkit.store.newborn import Newborn, are_few
 from flowkit.store.runs import Begun, NewRun, Runs, with_beginning
 from flowkit.store.standing import StoredRun
 from flowkit.store.statements import Asked
@@ -61,16 +61,17 @@ class Starts:
         begun = [(run, asked, tally.run(run.key)) for run, (asked, _) in zip(stored, new)]
         made = [with_beginning(run, change) for run, _, change in begun]
         tally.mine |= {run.key: run for run in made}
-        newborn = Newborn(rows, {run.key: asked for run, asked, _ in begun})
-        if leases and newborn.are_few:
+        if leases and are_few(rows):
+            newborn = Newborn(rows, {run.key: asked for run, asked, _ in begun})
             tally.waiters.bear(newborn.ready())
-            tally.owe(lambda: self._store(tx, begun, newborn, tally))
+            tally.owe(lambda: self._store(tx, begun, rows, tally, newborn.take_leased()))
         else:
-            self._store(tx, begun, newborn, tally)
+            self._store(tx, begun, rows, tally)
         return made
 
-    def _store(self, tx: Session, begun: Sequence[Begun], newborn: Newborn, tally: Tally) -> None:
+    def _store(
+        self, tx: Session, begun: Sequence[Begun], rows: GraphRows, tally: Tally, leased: Sequence[Row] = ()
+    ) -> None:
         self._runs.insert(tx, begun, tally.now)
-        leased = newborn.take_leased()
-        self._graphs.write(tx, newborn.rows, leased)
+        self._graphs.write(tx, rows, leased)
         self._history.begin(tx, tally, [run.key for run, _, _ in begun])

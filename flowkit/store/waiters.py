@@ -30,6 +30,7 @@ class Waiter:
         delay: how long after it is ready it is due, in microseconds.
         met: how many dependencies have ended.
         told: whether it was told that the step is ready now.
+        ready_at: since when a new one is ready; the others are so as of the transaction.
         unstored: among which steps it is that are not stored yet, if it is.
     """
 
@@ -44,6 +45,7 @@ class Waiter:
     generation: int
     met: int = 0
     told: bool = False
+    ready_at: Micros | None = None
     unstored: Unstored | None = None
 
     @property
@@ -61,10 +63,14 @@ class Waiters:
     """Counts that are to fall: written once, together, when it is known which of the ready steps are leased at once.
 
     Their runs are locked, so what is read of a waiter stays true until then.
+
+    Attributes:
+        are_owed: whether somebody sees to it that the counts are written.
     """
 
     def __init__(self) -> None:
         self._all: dict[int, Waiter] = {}
+        self.are_owed = False
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -105,7 +111,8 @@ class Waiters:
         return min((now + delay for delay in delays), default=None)
 
     def take(self) -> list[tuple[int, int]]:
-        """Return the keys of all, each with by how much the step's count falls, and forget them."""
-        counts = [(waiter.key, waiter.met) for waiter in self._all.values()]
+        """Return the keys of all that are stored, each with by how much the step's count falls, and forget them."""
+        counts = [(waiter.key, waiter.met) for waiter in self._all.values() if waiter.unstored is None]
         self._all.clear()
+        self.are_owed = False
         return counts

@@ -258,7 +258,7 @@ PLANTS: tuple[Plant, ...] = (
     plant(
         "what is owed to waiters twice is written twice",
         "2.4 step 4: by the rows really changed",
-        (f"{_SPREAD}._meet", "if not tally.waiters:", "if True:"),
+        (f"{_SPREAD}._meet", "if not tally.waiters.are_owed:", "if True:"),
         (f"{_SPREAD}._promote", "tally.waiters.take()", "[(w.key, w.met) for w in tally.waiters._all.values()]"),
     ),
     plant(

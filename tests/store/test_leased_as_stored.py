@@ -59,15 +59,15 @@ def told(leased: Sequence[LeasedStep]) -> list[Any]:
 
 
 def begun(flow: Flow, seed: int, *, slots: int, stored_first: bool) -> tuple[dict[str, list[Any]], list[Any]]:
-    """Start a run whose graph is drawn, and lease; return its rows and what is told of the attempts."""
+    """Start a run whose graph is drawn, and lease; return its rows and what is told of the attempts and the steps."""
     run_id, drawn = f"stored-first-{stored_first}", graph(random.Random(seed), 4 + seed, "s", [])
     known = {"run_id": run_id, "name": "named", "metadata": {"seed": seed}, "data": [seed]}
     kinds = ["k1", "k2"] if seed % 3 else ["k1"]
     how = {"slots": slots, "kinds": kinds, "stored_first": stored_first, "wait": seed % 2}
-    leased = flow.start_and_lease(drawn, **how, **known).leased
+    turned = flow.start_and_lease(drawn, **how, **known)
     found = rows_of(flow, run_id)
     flow.cancel(run_id)
-    return found, told(leased)
+    return found, [*told(turned.leased), *(attrs.evolve(event, run_id="") for event in turned.events)]
 
 
 @pytest.mark.parametrize("slots", [0, 1, 2, 64])

@@ -20,6 +20,7 @@ from flowkit.runtime.upkeep import check_store
 from flowkit.runtime.waiting import Waiting
 from flowkit.runtime.worker import SOON
 from flowkit.scheduler.cycle import Cycle
+from flowkit.store.sessions import Session
 from flowkit.store.views_results import ResultViews
 from flowkit.testing import Crash, FakeClock, WorkerCrashed
 from tests.stories.telling import (
@@ -94,6 +95,34 @@ def test_a_start_leases_its_first_steps_for_a_worker_that_rests(open_runtime: Op
         assert run.wait(30).status == "succeeded"
     leased = [entry for entry in runtime.history(run.id) if entry.name == "step_leased"]
     assert {entry.worker_id for entry in leased} == {runtime.worker_id}
+
+
+def test_what_a_start_leases_is_stored_so_and_not_changed_once_more(
+    open_runtime: OpenInMemory, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @executor("held")
+    def held(step: StepContext) -> None:
+        meeting.wait()
+
+    runtime = open_runtime(held, story("one", lambda run: run.step("a", held)))
+    changed: list[str] = []
+
+    def changes(real: Any) -> Any:
+        def watched(tx: Session, statement: Any, **values: Any) -> Any:
+            if statement.sql.startswith("UPDATE") and "attempt" in statement.sql:
+                changed.append(statement.sql)
+            return real(tx, statement, **values)
+
+        return watched
+
+    with at_rest(runtime):
+        with monkeypatch.context() as patched:
+            for name in ("rows", "run", "later", "change"):
+                patched.setattr(Session, name, changes(getattr(Session, name)))
+            run = runtime.start_run("one")
+        assert (standing(runtime, run.id), changed) == ({"a": "running"}, [])
+        meeting.let_go()
+        assert run.wait(30).status == "succeeded"
 
 
 class Telling:
